@@ -1,0 +1,317 @@
+"""The trainable systems of chapter 11 and its lab."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skimage.measure import label as connected_components
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from lessons_lib.data import Nuclei, NucleiCrops, Sticks, normalize_image
+from lessons_lib.data.nuclei import KINDS
+from lessons_lib.embedding.clustering import cluster_picture, tidy_instances
+from lessons_lib.embedding.loss import discriminative_loss
+from lessons_lib.embedding.metrics import (
+    aggregated_jaccard,
+    count_difference,
+    match_instances,
+    mean_dsb_score,
+    symmetric_best_dice,
+)
+from lessons_lib.embedding.network import EmbeddingUNet
+from lessons_lib.training import Preset, Recipe
+from lessons_lib.training.recipe import Batch
+
+NETWORK = {"base_channels": 16, "depth": 3, "embedding_dim": 16}
+LOSS = {"delta_var": 0.5, "delta_dist": 1.5}
+
+
+class DiscriminativeRecipe(Recipe):
+    """A two-headed U-Net, cross-entropy + discriminative loss, and clustering of the foreground."""
+
+    channels: int
+
+    def model(self, options: Mapping[str, Any]) -> nn.Module:
+        return EmbeddingUNet(
+            self.channels,
+            options["embedding_dim"],
+            base_channels=options["base_channels"],
+            depth=options["depth"],
+            coordinate_extent=options["size"] if options["coordinates"] else 0,
+            normalize=options.get("normalize", True),
+        )
+
+    def loss(
+        self, outputs: dict[str, Tensor], batch: Batch, options: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        terms = discriminative_loss(
+            outputs["embedding"],
+            batch["instances"],
+            delta_var=options["delta_var"],
+            delta_dist=options["delta_dist"],
+        )
+        semantic = (batch["instances"] > 0).long()
+        return {"semantic": F.cross_entropy(outputs["semantic"].float(), semantic), **terms}
+
+    def predict(
+        self, outputs: dict[str, Tensor], options: Mapping[str, Any]
+    ) -> list[dict[str, Tensor]]:
+        predictions = []
+        for scores, embedding in zip(
+            outputs["semantic"].float(), outputs["embedding"].float(), strict=True
+        ):
+            foreground = scores.argmax(0) == 1
+            predictions.append(
+                {
+                    "semantic": foreground.long(),
+                    "embedding": embedding,
+                    "instances": self.cluster(embedding, foreground, options),
+                }
+            )
+        return predictions
+
+    def cluster(self, embedding: Tensor, foreground: Tensor, options: Mapping[str, Any]) -> Tensor:
+        """Instances (H, W) of one picture, their number unknown."""
+        return cluster_picture(
+            embedding,
+            foreground,
+            radius=options["radius"],
+            min_size=options["min_size"],
+        )
+
+
+class SticksDiscriminative(DiscriminativeRecipe):
+    """Sticks that cross, told apart by their pixels' vectors."""
+
+    name = "sticks-discriminative"
+    summary = "scattered sticks with the discriminative loss (chapter 11)"
+    score = "sbd"
+    channels = 1
+    presets = {  # noqa: RUF012
+        "live": Preset(
+            summary="six sticks on 64 x 64 px, trained in front of the reader",
+            steps=400,
+            batch_size=8,
+            learning_rate=5e-3,
+            warmup=20,
+            clip_norm=10.0,
+            options={
+                **NETWORK,
+                **LOSS,
+                "base_channels": 8,
+                "coordinates": True,
+                "size": 64,
+                "count": 5,
+                "width": 6,
+                "stick_length": (26, 34),
+                "outline": 1,
+                "min_visible": 50,
+                "margin": 8,
+                "radius": 1.5,
+                "min_size": 20,
+                "validation": 16,
+            },
+        ),
+        "quick": Preset(
+            summary="eight sticks on 96 x 96 px, two cores",
+            steps=3000,
+            batch_size=8,
+            learning_rate=3e-3,
+            warmup=200,
+            clip_norm=10.0,
+            evaluate_every=1000,
+            checkpoint_every=500,
+            options={
+                **NETWORK,
+                **LOSS,
+                "coordinates": True,
+                "size": 96,
+                "count": 8,
+                "width": 7,
+                "stick_length": (32, 40),
+                "outline": 1,
+                "min_visible": 70,
+                "margin": 12,
+                "radius": 1.5,
+                "min_size": 30,
+                "validation": 100,
+            },
+        ),
+        "full": Preset(
+            summary="the sources' scenes: eight sticks on 256 x 256 px, one GPU",
+            steps=8000,
+            batch_size=16,
+            learning_rate=2e-3,
+            warmup=400,
+            clip_norm=10.0,
+            precision="bf16",
+            evaluate_every=2000,
+            checkpoint_every=1000,
+            workers=8,
+            options={
+                **NETWORK,
+                **LOSS,
+                "base_channels": 32,
+                "depth": 4,
+                "coordinates": True,
+                "size": 256,
+                "count": 8,
+                "width": 15,
+                "stick_length": (80, 99),
+                "outline": 2,
+                "min_visible": 400,
+                "margin": 30,
+                "radius": 1.5,
+                "min_size": 200,
+                "validation": 100,
+            },
+        ),
+    }
+
+    def sticks(self, options: Mapping[str, Any], length: int, seed: int) -> Sticks:
+        """The scenes of a preset."""
+        names = ("size", "count", "width", "stick_length", "outline", "min_visible", "margin")
+        chosen = {name: options[name] for name in names}
+        return Sticks(length, seed=seed, **{**chosen, "stick_length": tuple(chosen["stick_length"])})
+
+    def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
+        return self.sticks(options, count, seed)
+
+    def validation_data(self, options: Mapping[str, Any]) -> Sticks:
+        return self.sticks(options, options["validation"], seed=1_000_000)
+
+    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+        return image.mean(0, keepdim=True)
+
+    def measure(
+        self, prediction: dict[str, Tensor], sample: Batch, options: Mapping[str, Any]
+    ) -> dict[str, float]:
+        found, truth = prediction["instances"], sample["instances"]
+        counted = cluster_picture(
+            prediction["embedding"], prediction["semantic"] == 1, count=int(truth.max())
+        )
+        true_mask = truth > 0
+        return {
+            "sbd": symmetric_best_dice(found, truth),
+            "sbd_known_count": symmetric_best_dice(counted, truth),
+            "absolute_dic": abs(count_difference(found, truth)),
+            "pq": match_instances(found, truth).panoptic_quality,
+            "foreground_iou": _mask_iou(prediction["semantic"] == 1, true_mask),
+        }
+
+
+class NucleiDiscriminative(DiscriminativeRecipe):
+    """Nuclei of many microscopes."""
+
+    name = "nuclei-discriminative"
+    summary = "real nuclei with the discriminative loss (lab)"
+    score = "dsb_50"
+    data_set = "dsb2018"
+    channels = 3
+    presets = {  # noqa: RUF012
+        "quick": Preset(
+            summary="crops of 96 x 96 px, two cores",
+            steps=2400,
+            batch_size=8,
+            learning_rate=3e-3,
+            weight_decay=1e-4,
+            warmup=200,
+            clip_norm=10.0,
+            checkpoint_every=400,
+            options={
+                **NETWORK,
+                **LOSS,
+                "coordinates": True,
+                "size": 96,
+                "radius": 1.5,
+                "min_size": 20,
+                "leave_out": "",
+            },
+        ),
+        "full": Preset(
+            summary="crops of 192 x 192 px and a wider network, one GPU",
+            steps=8000,
+            batch_size=16,
+            learning_rate=2e-3,
+            weight_decay=1e-4,
+            warmup=400,
+            clip_norm=10.0,
+            precision="bf16",
+            checkpoint_every=1000,
+            workers=8,
+            options={
+                **NETWORK,
+                **LOSS,
+                "base_channels": 32,
+                "depth": 4,
+                "coordinates": True,
+                "size": 192,
+                "radius": 1.5,
+                "min_size": 20,
+                "leave_out": "",
+            },
+        ),
+    }
+
+    def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
+        nuclei = Nuclei(split="train", kinds=[k for k in KINDS if k != options["leave_out"]])
+        return NucleiCrops(nuclei, size=options["size"], length=count, seed=seed)
+
+    def validation_data(self, options: Mapping[str, Any]) -> NormalizedNuclei:
+        kinds = [options["leave_out"]] if options["leave_out"] else None
+        return NormalizedNuclei(Nuclei(split="test", kinds=kinds))
+
+    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+        return normalize_image(image)
+
+    def cluster(self, embedding: Tensor, foreground: Tensor, options: Mapping[str, Any]) -> Tensor:
+        # far apart, two nuclei may share a place in embedding space: what does not touch is two
+        labels = super().cluster(embedding, foreground, options)
+        return tidy_instances(labels, foreground, options["min_size"])
+
+    def measure(
+        self, prediction: dict[str, Tensor], sample: Batch, options: Mapping[str, Any]
+    ) -> dict[str, float]:
+        truth = sample["instances"]
+        components = connected_components(prediction["semantic"].numpy() == 1, connectivity=1)
+        components = tidy_instances(
+            torch.from_numpy(components.astype(np.int64)),
+            prediction["semantic"] == 1,
+            options["min_size"],
+        )
+        row = {"foreground_iou": _mask_iou(prediction["semantic"] == 1, truth > 0)}
+        for prefix, found in [("", prediction["instances"]), ("components_", components)]:
+            matching = match_instances(found, truth)
+            row |= {
+                f"{prefix}dsb_50": matching.dsb_score,
+                f"{prefix}dsb_mean": mean_dsb_score(found, truth),
+                f"{prefix}pq": matching.panoptic_quality,
+                f"{prefix}aji": aggregated_jaccard(found, truth),
+                f"{prefix}sbd": symmetric_best_dice(found, truth),
+                f"{prefix}absolute_dic": abs(count_difference(found, truth)),
+            }
+        return row
+
+
+class NormalizedNuclei(Dataset):
+    """Whole pictures of :class:`~lessons_lib.data.Nuclei`, their intensities stretched."""
+
+    def __init__(self, nuclei: Nuclei) -> None:
+        self.nuclei = nuclei
+
+    def __len__(self) -> int:
+        return len(self.nuclei)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.nuclei[index]
+        return {**sample, "image": normalize_image(sample["image"])}
+
+
+def _mask_iou(predicted: Tensor, truth: Tensor) -> float:
+    union = int((predicted | truth).sum())
+    return int((predicted & truth).sum()) / union if union else 1.0

@@ -1,0 +1,21 @@
+"""Every recipe of the book by name."""
+
+from __future__ import annotations
+
+from lessons_lib.embedding.recipes import NucleiDiscriminative, SticksDiscriminative
+from lessons_lib.training import Recipe
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (SticksDiscriminative(), NucleiDiscriminative())
+}
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ValueError: naming those there are.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"recipe {name!r} is unknown; there are: {', '.join(RECIPES)}")
+    return RECIPES[name]
