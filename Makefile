@@ -18,6 +18,11 @@ export OPENBLAS_NUM_THREADS := 1
 ifdef REQUIRE
 export LESSONS_REQUIRE_ALL := 1
 endif
+# Absolute, because notebooks run in their own folders.
+ifneq ($(LESSONS_DATA),)
+override LESSONS_DATA := $(abspath $(LESSONS_DATA))
+export LESSONS_DATA
+endif
 
 .PHONY: book test lint unit chapters pages test-other-machine notebooks stamp clean
 .NOTPARALLEL:

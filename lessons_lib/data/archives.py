@@ -1,13 +1,27 @@
 """Unpack archives from strangers: every path is checked before anything is written."""
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import DataError
+
+# All that zipfile and its decompressors raise when the bytes are not what they should be.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    UnicodeDecodeError,
+)
 
 
 def unpack_zip(archive: str | os.PathLike[str], target: Path, max_bytes: int) -> None:
@@ -38,7 +52,7 @@ def unpack_zip(archive: str | os.PathLike[str], target: Path, max_bytes: int) ->
                 temporary.rename(target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except DAMAGE as error:
         raise DataError(f"{archive}: not a whole zip archive ({error})") from error
 
 

@@ -60,7 +60,7 @@ def discriminative_loss(
     )  # (C, D), (C,): all instances of the batch in one row
 
     # an instance's share in the mean over its picture's instances, then over the pictures
-    share = 1.0 / (per_picture[picture] * batch)  # (C,)
+    share = 1 / (per_picture[picture] * batch).to(means.dtype)  # (C,)
     variance = (pull * share).sum()
     regularization = (torch.linalg.vector_norm(means, norm, dim=1) * share).sum()
     distance = _push(means, picture, per_picture, delta_dist, norm)

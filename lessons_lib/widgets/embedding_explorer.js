@@ -22,30 +22,36 @@ function ball(points, free, dims, centre, radius) {
 
 /** For every free point the others within the radius: worth its price when clusters are many. */
 function neighbourLists(points, free, dims, radius) {
-  const near = new Map(Array.from(free, (i) => [i, []]));
+  const near = Array.from({ length: points.length / dims }, () => []);
   const limit = radius * radius;
-  for (let a = 0; a < free.length; a++) {
-    const centre = points.subarray(free[a] * dims, (free[a] + 1) * dims);
-    for (let b = a + 1; b < free.length; b++) {
-      if (squaredDistance(points, free[b], dims, centre, limit) > limit) continue;
-      near.get(free[a]).push(free[b]);
-      near.get(free[b]).push(free[a]);
+  // Along the first dimension, all neighbours of a point stand close to it.
+  const sorted = free.slice().sort((i, j) => points[i * dims] - points[j * dims]);
+  sorted.forEach((i, a) => {
+    const centre = points.subarray(i * dims, (i + 1) * dims);
+    for (let b = a + 1; b < sorted.length; b++) {
+      const j = sorted[b];
+      if (points[j * dims] - centre[0] > radius) break;
+      if (squaredDistance(points, j, dims, centre, limit) > limit) continue;
+      near[i].push(j);
+      near[j].push(i);
     }
-  }
+  });
   return near;
 }
 
 /** Where a cluster's search starts: the candidate with the most candidates around it. */
 function densest(points, free, dims, radius, near) {
   const count = Math.min(MOST_CANDIDATES, free.length);
-  const candidates = Array.from({ length: count }, (_, k) => free[Math.floor((k * free.length) / count)]);
+  const candidates = new Int32Array(count);
+  for (let k = 0; k < count; k++) candidates[k] = free[Math.floor((k * free.length) / count)];
   const crowds = near ? crowdsFromLists(candidates, near) : crowdsFromPairs(points, candidates, dims, radius);
-  return candidates[crowds.indexOf(Math.max(...crowds))];
+  return candidates[crowds.indexOf(crowds.reduce((a, b) => Math.max(a, b)))];
 }
 
 function crowdsFromLists(candidates, near) {
-  const among = new Set(candidates);
-  return candidates.map((i) => near.get(i).reduce((sum, j) => sum + among.has(j), 0));
+  const among = new Uint8Array(near.length);
+  for (const i of candidates) among[i] = 1;
+  return candidates.map((i) => near[i].reduce((sum, j) => sum + among[j], 0));
 }
 
 function crowdsFromPairs(points, candidates, dims, radius) {
@@ -71,13 +77,15 @@ function meanOf(points, members, dims) {
 /** The points of the densest ball that can be reached from a seed by moving to the mean. */
 function climb(points, free, dims, radius, seed) {
   let centre = points.subarray(seed * dims, (seed + 1) * dims);
+  let members = [];
   for (let move = 0; move < MOST_MOVES; move++) {
-    const next = meanOf(points, ball(points, free, dims, centre, radius), dims);
-    const moved = Math.sqrt(squaredDistance(next, 0, dims, centre, Infinity));
-    centre = next;
+    members = ball(points, free, dims, centre, radius);
+    const mean = meanOf(points, members, dims);
+    const moved = Math.sqrt(squaredDistance(mean, 0, dims, centre, Infinity));
+    centre = mean;
     if (moved < 1e-4 * radius) break;
   }
-  return ball(points, free, dims, centre, radius);
+  return members;
 }
 
 /** Greedy mean shift with a flat kernel, step for step lessons_lib.embedding.mean_shift.
@@ -92,11 +100,13 @@ function meanShift(points, dims, radius, minSize = 1) {
     if (round === MANY_ROUNDS) near = neighbourLists(points, free, dims, radius);
     const seed = densest(points, free, dims, radius, near);
     // A lonely point is its own mean; its members are known without a search.
-    const lonely = near && !near.get(seed).some((j) => labels[j] < 0);
+    const lonely = near && !near[seed].some((j) => labels[j] < 0);
     const members = lonely ? [seed] : climb(points, free, dims, radius, seed);
     const label = members.length < minSize ? 0 : ++found;
     for (const i of members) labels[i] = label;
-    free = free.filter((i) => labels[i] < 0);
+    let kept = 0;
+    for (let k = 0; k < free.length; k++) if (labels[free[k]] < 0) free[kept++] = free[k];
+    free = free.subarray(0, kept);
   }
   return labels.map((label) => Math.max(label, 0));
 }
@@ -220,8 +230,10 @@ function render({ model, el }) {
   const means = instanceMeans(points, dims, instances);
   const truths = means.filter(Boolean).length;
   const flatMeans = flatten(Float64Array.from(means.filter(Boolean).flatMap((m) => [...m])), space);
-  const { low, high } = extent(flat);
-  const view = planeView(low, high, model.get("delta_v") + 0.04 * Math.max(high[0] - low[0], high[1] - low[1]));
+  const reach = model.get("delta_d");
+  const corners = flatMeans.flatMap(([x, y]) => [[x - reach, y - reach], [x + reach, y + reach]]);
+  const { low, high } = extent([...flat, ...corners]);
+  const view = planeView(low, high, 0.02 * Math.max(high[0] - low[0], high[1] - low[1]));
 
   let labels = null;
   let clusteredAt = null; // the radius of `labels`
@@ -281,7 +293,7 @@ function render({ model, el }) {
       recolour();
     },
   });
-  const found = number(`clusters found, ${truths} true`);
+  const found = number("");
   const pull = number("pull");
   const push = number("push");
   const regulariser = number("regulariser × 0.001");
@@ -315,12 +327,14 @@ function render({ model, el }) {
     }
     const clusters = Math.max(0, ...labels);
     const terms = lossTerms(points, dims, instances, get("delta_v"), get("delta_d"));
+    const left = labels.reduce((sum, label) => sum + (label === 0), 0);
     found.value.textContent = clusters;
+    found.text.textContent = `found, ${truths} true; ${left} px left over`;
     found.element.dataset.agrees = clusters === truths;
     pull.value.textContent = format(terms.pull);
     push.value.textContent = format(terms.push);
     regulariser.value.textContent = format(0.001 * terms.regulariser);
-    Object.assign(root.dataset, { clusters, instances: truths, radius: clusteredAt, ms: (performance.now() - start).toFixed(1), ...terms });
+    Object.assign(root.dataset, { clusters, instances: truths, left, radius: clusteredAt, ms: (performance.now() - start).toFixed(1), ...terms });
     announce(`${clusters} clusters found, ${truths} true. Pull ${format(terms.pull)}, push ${format(terms.push)}.`);
     point(pixel);
   }

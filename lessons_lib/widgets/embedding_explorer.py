@@ -41,6 +41,10 @@ class EmbeddingExplorer(Figure):
     axes = traitlets.List().tag(sync=True)  # (2, D) of the plane shown
     kept = traitlets.Float(1.0).tag(sync=True)  # share of the variance that the plane keeps
 
+    @traitlets.validate("delta_v", "delta_d")
+    def _check_margin(self, proposal: Any) -> float:
+        return encode.check_positive(proposal["trait"].name, proposal["value"])
+
     @classmethod
     def from_arrays(
         cls,
@@ -78,7 +82,9 @@ class EmbeddingExplorer(Figure):
         mask = encode.check_foreground(foreground, ids)
         values = encode.to_numpy(embedding)
         if values.ndim != 3 or values.shape[0] < 1:
-            raise ValueError(f"embedding has shape {values.shape}; expected (D, {shape[0]}, {shape[1]})")
+            raise ValueError(
+                f"embedding has shape {values.shape}; expected (D, {shape[0]}, {shape[1]})"
+            )
         encode.check_shape("embedding", values, (values.shape[0], *shape))
         points = values[:, mask].T.astype(np.float64)
         encode.check_finite("embedding", points)
@@ -98,8 +104,8 @@ class EmbeddingExplorer(Figure):
             mean=encode.as_floats(plane.mean),
             axes=encode.as_floats(plane.axes),
             kept=round(plane.kept, 4),
-            delta_v=encode.check_positive("delta_v", delta_v),
-            delta_d=encode.check_positive("delta_d", delta_d),
+            delta_v=delta_v,
+            delta_d=delta_d,
             radius=radius,
             min_size=int(min_size),
             alt=alt

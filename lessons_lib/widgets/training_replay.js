@@ -33,7 +33,8 @@ function render({ model, el }) {
   const view = planeView(low, high, 0.04 * Math.max(high[0] - low[0], high[1] - low[1]));
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-  let time = model.get("frame"); // between 0 and `last`, not only whole numbers
+  const clamp = (frame) => Math.min(last, Math.max(0, frame));
+  let time = clamp(model.get("frame")); // between 0 and `last`, not only whole numbers
   let target = time;
   let playing = false;
   let earlier = 0; // time stamp of the previous repaint while something moves
@@ -92,7 +93,7 @@ function render({ model, el }) {
   // ---- time
 
   function play() {
-    if (target >= last) show(0);
+    if (time >= last) show(0);
     setPlaying(true);
     run();
   }
@@ -111,9 +112,10 @@ function render({ model, el }) {
 
   /** Glides to a recorded step, or jumps where the reader wants less motion. */
   function moveTo(frame) {
-    target = frame;
-    if (calm.matches) show(frame);
-    else run();
+    target = clamp(frame);
+    if (!calm.matches) return run();
+    show(target);
+    settle();
   }
 
   function run() {
@@ -151,7 +153,8 @@ function render({ model, el }) {
   function show(at) {
     time = at;
     const frame = Math.round(time);
-    scrub.set(frame);
+    // While gliding, the slider stays where the reader put it.
+    scrub.set(playing ? frame : Math.round(target));
     for (const curve of curves) curve.now.textContent = valueAt(curve.values, time).toFixed(3);
     Object.assign(root.dataset, { step: steps[frame], frame, time: time.toFixed(3) });
     if (!playing) announce([`Step ${steps[frame]}`, ...curves.map((c) => `${c.name} ${c.values[frame].toFixed(3)}`)].join(", "));
@@ -196,7 +199,7 @@ function render({ model, el }) {
       title: make("span", {}, name, now),
       label: `Curve of the ${name} over the training steps.`,
       ratio: 0.3,
-      draw: (context, w, h) => drawCurve(context, w, h, values, colourOf(k ? 6 : 5)),
+      draw: (context, w, h) => drawCurve(context, w, h, values, k ? "#d55e00" : ink(root, "accent")),
       interactive: false,
     });
     curve.panel.element.querySelector(".pti-title > span").style.display = "block";

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,9 @@ def _foreground(values: Any, mask: np.ndarray, index: int) -> np.ndarray:
     array = encode.to_numpy(values)
     name = f"embeddings[{index}]"
     if array.ndim != 3 or array.shape[0] < 1 or array.shape[1:] != mask.shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected (D, {mask.shape[0]}, {mask.shape[1]})")
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected (D, {mask.shape[0]}, {mask.shape[1]})"
+        )
     points = array[:, mask].T.astype(np.float64)
     encode.check_finite(name, points)
     return points
@@ -152,7 +155,7 @@ def _evenly(labels: np.ndarray, most: int) -> np.ndarray:
 
 def _check_steps(steps: Sequence[int]) -> list[int]:
     numbers = [int(step) for step in steps]
-    if len(numbers) < 2 or any(b <= a for a, b in zip(numbers, numbers[1:], strict=False)):
+    if len(numbers) < 2 or any(b <= a for a, b in pairwise(numbers)):
         raise ValueError(f"steps is {numbers}; expected at least two rising numbers")
     return numbers
 

@@ -72,7 +72,9 @@ def test_split_is_by_id_alone_whatever_else_is_there(merged: Path, tmp_path: Pat
     assert sorted(train.ids + test.ids) == Nuclei(merged, split="all").ids
     assert test.ids == [i for i in sorted(example()) if zlib.crc32(i.encode()) % 5 == 4]
     assert test.ids, "the example has pictures in both halves"
-    few = {name: picture for name, picture in example().items() if name in test.ids[:1] + ["small0"]}
+    few = {
+        name: picture for name, picture in example().items() if name in [*test.ids[:1], "small0"]
+    }
     merged_tree(tmp_path, few)
     assert set(Nuclei(tmp_path, split="test").ids) <= set(test.ids)
 
@@ -179,7 +181,7 @@ def test_crops_keep_the_vocabulary(merged: Path, size: int, augment: bool) -> No
     for index in range(30):
         crop = crops[index]
         assert crop["image"].shape == (3, size, size) and crop["image"].dtype == torch.float32
-        assert 0 <= crop["image"].min() and crop["image"].max() <= 1
+        assert crop["image"].min() >= 0 and crop["image"].max() <= 1
         areas = torch.bincount(crop["instances"].flatten())[1:]
         assert crop["instances"].dtype == torch.int64 and (areas >= 8).all()
         name, number = crop["id"].split("#")

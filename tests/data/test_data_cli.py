@@ -1,0 +1,182 @@
+"""``lessons data``: list, fetch, check, convert."""
+
+import argparse
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+
+from lessons_lib.data import Nuclei
+from lessons_lib.data.cli import add_arguments, run
+
+from .nuclei_trees import Picture, example, merged_tree, original_tree, save
+
+
+def lessons_data(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    merged_tree(tmp_path / "root" / "dsb2018", example())
+    return tmp_path / "root"
+
+
+def test_list(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lessons_data("list", "--root", root) == 0
+    printed = capsys.readouterr().out
+    assert "nuclei" in printed and " here" in printed and str(root / "dsb2018") in printed
+    assert lessons_data("list", "--root", tmp_path / "empty") == 0
+    assert "not here" in capsys.readouterr().out
+
+
+def test_fetch_of_what_is_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lessons_data("fetch", "nuclei", "--root", root) == 0
+    assert "already in" in capsys.readouterr().out
+
+
+def test_check_of_good_data(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lessons_data("check", "nuclei", "--root", root) == 0
+    instances = sum(int(labels.max()) for _, labels in example().values())
+    assert capsys.readouterr().out == (
+        f"nuclei in {root / 'dsb2018'}: 16 pictures (4 fluorescence-large, 8 fluorescence-small, "
+        f"4 stained), {instances} instances, no problems\n"
+    )
+
+
+def test_check_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lessons_data("check", "nuclei", "--root", tmp_path) == 1
+    assert "no nuclei here" in capsys.readouterr().err
+
+
+def test_check_lists_all_problems_of_merged_data(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = root / "dsb2018" / "images", root / "dsb2018" / "labels"
+    (images / "small0.png").write_bytes((images / "small0.png").read_bytes()[:-30])
+    (labels / "small1.png").write_text("no picture")
+    save(labels / "small2.png", np.zeros((4, 4), np.uint8))
+    (labels / "small3.png").unlink()
+    (images / "small4.png").unlink()
+    save(labels / "small5.png", np.zeros((60, 80), np.uint8))
+    save(labels / "small6.png", example()["small6"][1].astype(np.uint16) * 2)
+    save(labels / "small7.png", np.zeros((60, 80, 3), np.uint8))
+    assert lessons_data("check", "nuclei", "--root", root) == 1
+    *problems, summary = capsys.readouterr().out.splitlines()
+    assert "14 pictures" in summary and "8 problems" in summary
+    expected = {
+        "small0.png: truncated PNG": images,
+        "small1.png: neither PNG, JPEG nor TIFF": labels,
+        "small2.png: is 4×4, but its picture": labels,
+        "small3.png: its labels": images,
+        "small4.png: its picture": labels,
+        "small5.png: no nucleus": labels,
+        "small6.png: ids have gaps": labels,
+        "small7.png: has the colour mode RGB": labels,
+    }
+    assert len(problems) == len(expected)
+    for text, folder in expected.items():
+        assert sum(problem.startswith(f"{folder}/{text}") for problem in problems) == 1, text
+
+
+def test_check_lists_all_problems_of_original_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.zeros((20, 20), np.int32)
+    labels[:5], labels[8:10], labels[12:] = 1, 2, 3
+    dark = np.full((20, 20), 12, np.uint8)
+    pictures: dict[str, Picture] = {name: (dark, labels) for name in "abcd"}
+    folder = original_tree(tmp_path / "dsb2018", pictures)
+    overlapping = np.zeros((20, 20), np.uint8)
+    overlapping[4:9] = 255
+    save(folder / "a" / "masks" / "002.png", overlapping)
+    save(folder / "a" / "masks" / "003.png", np.zeros((20, 20), np.uint8))
+    save(folder / "b" / "masks" / "001.png", np.zeros((20, 21), np.uint8))
+    cut = folder / "b" / "masks" / "002.png"
+    cut.write_bytes(cut.read_bytes()[:40])
+    for path in (folder / "c" / "masks").iterdir():
+        path.unlink()
+    (folder / "d" / "images" / "d.png").unlink()
+    assert lessons_data("check", "nuclei", "--root", tmp_path) == 1
+    printed = capsys.readouterr().out
+    for problem in (
+        "a/masks/002.png: overlaps 001.png in 20 pixels",
+        "a/masks/003.png: a mask without a pixel",
+        "b/masks/001.png: is 21×20, but its picture",
+        "b/masks/002.png: truncated PNG",
+        "c/masks: no mask in it",
+        "d/images/d.png: the picture is missing",
+        "3 pictures (3 fluorescence-small), 3 instances, 6 problems",
+    ):
+        assert printed.count(problem) == 1, problem
+    assert len(printed.splitlines()) == 7
+
+
+def test_convert_there_and_back(root: Path, tmp_path: Path) -> None:
+    assert (
+        lessons_data("convert", "nuclei", tmp_path / "o", "--to", "original", "--root", root) == 0
+    )
+    assert lessons_data("convert", tmp_path / "o", tmp_path / "m", "--to", "merged") == 0
+    trees = [
+        Nuclei(path, split="all") for path in (root / "dsb2018", tmp_path / "o", tmp_path / "m")
+    ]
+    for index in range(len(trees[0])):
+        samples = [tree[index] for tree in trees]
+        for other in samples[1:]:
+            assert other["id"] == samples[0]["id"]
+            assert torch.equal(other["image"], samples[0]["image"])
+            assert torch.equal(other["instances"], samples[0]["instances"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "o", "root"]
+
+
+@pytest.mark.parametrize("source", ["nuclei", "labels"])
+def test_convert_to_coco_and_csv(root: Path, tmp_path: Path, source: str) -> None:
+    given = root / "dsb2018" / "labels" if source == "labels" else source
+    assert lessons_data("convert", given, tmp_path / "c.json", "--to", "coco", "--root", root) == 0
+    assert lessons_data("convert", given, tmp_path / "c.csv", "--to", "csv", "--root", root) == 0
+    coco = COCO(tmp_path / "c.json")
+    rows = list(csv.DictReader((tmp_path / "c.csv").read_text().splitlines()))
+    assert len(rows) == len(coco.anns) == sum(labels.max() for _, labels in example().values())
+    for image in coco.dataset["images"]:
+        name = Path(image["file_name"]).stem
+        labels = example()[name][1]
+        assert labels.shape == (image["height"], image["width"])
+        rebuilt = np.zeros_like(labels)
+        for number, annotation in enumerate(coco.imgToAnns[image["id"]], start=1):
+            rebuilt[coco.annToMask(annotation) > 0] = number
+        assert np.array_equal(rebuilt, labels)
+        areas = [int(row["area"]) for row in rows if row["picture"] == name]
+        assert areas == np.bincount(labels.ravel())[1:].tolist()
+    assert len({annotation["id"] for annotation in coco.dataset["annotations"]}) == len(rows)
+    assert json.loads((tmp_path / "c.json").read_text())["categories"]
+
+
+def test_convert_refuses(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = root / "dsb2018" / "labels"
+    assert lessons_data("convert", labels, tmp_path / "x", "--to", "merged") == 1
+    assert "has labels only" in capsys.readouterr().err
+    (tmp_path / "x").mkdir()
+    assert lessons_data("convert", root / "dsb2018", tmp_path / "x", "--to", "original") == 1
+    assert "exists already" in capsys.readouterr().err
+    assert lessons_data("convert", tmp_path / "none", tmp_path / "c.csv", "--to", "csv") == 1
+    assert not (tmp_path / "c.csv").exists()
+    (labels / "small0.png").unlink()
+    assert lessons_data("convert", root / "dsb2018", tmp_path / "y", "--to", "merged") == 1
+    assert "small0.png" in capsys.readouterr().err
+    assert not (tmp_path / "y").exists()
+
+
+def test_the_real_pictures_have_no_problem(
+    data_root: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = data_root("dsb2018")
+    assert lessons_data("check", "nuclei", "--root", folder.parent) == 0
+    assert "337 pictures" in (printed := capsys.readouterr().out)
+    assert "11700 instances, no problems" in printed
