@@ -140,5 +140,9 @@ def device_name(device: torch.device) -> str:
 
 def versions() -> dict[str, str]:
     """Of Python and of the packages that results depend on."""
-    names = ("lessons-lib", "torch", "accelerate", "numpy", "scikit-learn")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    names = ("lessons-lib", "accelerate", "numpy", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,  # with its build, which the package's metadata leave out
+        **{name: version(name) for name in names},
+    }

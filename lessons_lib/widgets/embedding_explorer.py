@@ -35,10 +35,10 @@ class EmbeddingExplorer(Figure):
 
     picture = traitlets.Dict().tag(sync=True)
     codes = traitlets.Bytes().tag(sync=True)  # uint8 (foreground pixels, D)
-    low = traitlets.List().tag(sync=True)  # (D,) value of code 0
-    high = traitlets.List().tag(sync=True)  # (D,) value of code 255
-    mean = traitlets.List().tag(sync=True)  # (D,) origin of the plane shown
-    axes = traitlets.List().tag(sync=True)  # (2, D) of the plane shown
+    low = traitlets.List(traitlets.Float()).tag(sync=True)  # (D,) value of code 0
+    high = traitlets.List(traitlets.Float()).tag(sync=True)  # (D,) value of code 255
+    mean = traitlets.List(traitlets.Float()).tag(sync=True)  # (D,) origin of the plane shown
+    axes = traitlets.List(traitlets.List()).tag(sync=True)  # (2, D) of the plane shown
     kept = traitlets.Float(1.0).tag(sync=True)  # share of the variance that the plane keeps
 
     @traitlets.validate("delta_v", "delta_d")

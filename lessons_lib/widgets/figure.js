@@ -188,18 +188,19 @@ function paintPicture({ height, width, image, pointAt }, colours, strength = 0.7
   return canvas;
 }
 
-/** The borders between pixels of different labels, in pixel units. */
+/** The borders between pixels of different labels, in pixel units; crumbs (label 0) get none. */
 function outlines({ height, width, pointAt }, labels) {
   const path = new Path2D();
   const label = (i) => (pointAt[i] < 0 ? -1 : labels[pointAt[i]]);
+  const differ = (a, b) => a !== b && a !== 0 && b !== 0;
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       const i = y * width + x;
-      if (x + 1 < width && label(i) !== label(i + 1)) {
+      if (x + 1 < width && differ(label(i), label(i + 1))) {
         path.moveTo(x + 1, y);
         path.lineTo(x + 1, y + 1);
       }
-      if (y + 1 < height && label(i) !== label(i + width)) {
+      if (y + 1 < height && differ(label(i), label(i + width))) {
         path.moveTo(x, y + 1);
         path.lineTo(x + 1, y + 1);
       }

@@ -29,13 +29,13 @@ class TrainingReplay(Figure):
 
     picture = traitlets.Dict().tag(sync=True)
     codes = traitlets.Bytes().tag(sync=True)  # uint8 (T, points, 2)
-    low = traitlets.List().tag(sync=True)  # (2,) value of code 0
-    high = traitlets.List().tag(sync=True)  # (2,) value of code 255
+    low = traitlets.List(traitlets.Float()).tag(sync=True)  # (2,) value of code 0
+    high = traitlets.List(traitlets.Float()).tag(sync=True)  # (2,) value of code 255
     chosen = traitlets.Bytes().tag(sync=True)  # uint8 (points,), the instance of each point
     dims = traitlets.Int(2).tag(sync=True)
     kept = traitlets.Float(1.0).tag(sync=True)  # share of the last step's variance in the plane
-    steps = traitlets.List().tag(sync=True)  # (T,) training step of each frame
-    curves = traitlets.List().tag(sync=True)  # of {"name": str, "values": (T,)}
+    steps = traitlets.List(traitlets.Int()).tag(sync=True)  # (T,) training step of each frame
+    curves = traitlets.List(traitlets.Dict()).tag(sync=True)  # of {"name": str, "values": (T,)}
 
     @classmethod
     def from_arrays(
