@@ -1,0 +1,44 @@
+"""What all checkers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+
+class NotYet(AssertionError):  # noqa: N818  a verdict for a reader, not an error of the program
+    """The answer is not right yet; the message says what to look at."""
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's answer; whatever it raises becomes a :class:`NotYet` that names it."""
+    try:
+        answer = function(*arguments)
+    except NotYet:
+        raise
+    except Exception as error:
+        raise NotYet(
+            f"{function.__name__} stopped with {type(error).__name__}: {error}"
+        ) from error
+    if answer is None or answer is ...:
+        raise NotYet(f"{function.__name__} returned nothing yet: end it with a return statement.")
+    return answer
+
+
+def number(answer: Any, what: str) -> float:
+    """The answer as one number."""
+    value = answer.detach().numpy() if isinstance(answer, Tensor) else np.asarray(answer)
+    if value.size != 1 or value.dtype.kind not in "fiu":
+        raise NotYet(f"{what} should be one number; yours has the shape {value.shape}.")
+    result = float(value.reshape(()))
+    if not np.isfinite(result):
+        raise NotYet(f"{what} is {result}; look for a division by zero.")
+    return result
+
+
+def close(a: float, b: float) -> bool:
+    """Equal up to rounding."""
+    return abs(a - b) <= 1e-5 * max(1.0, abs(b))
