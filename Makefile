@@ -32,8 +32,9 @@ endif
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
+# Always all pages (--all): an incremental build keeps old assets and forgets earlier warnings.
 book: .venv/installed
-	$(BIN)/jupyter-book build . -W --keep-going --quiet
+	$(BIN)/jupyter-book build . --all -W --keep-going --quiet
 	$(BIN)/python tools/prune_build.py _build/html
 	@echo "Open file://$(CURDIR)/_build/html/index.html"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    after_step: Callable[[int, nn.Module], None] | None = None,
     **settings: Any,
 ) -> Run:
     """Trains a recipe and measures it.
@@ -62,6 +63,8 @@ def fit(
             entry; ``None`` writes nothing.
         resume: go on from the newest checkpoint in ``out``, if there is one.
         progress: show a bar with the time left.
+        after_step: called with the number of steps done and the model, to record or to watch. It
+            may put the model in evaluation mode; it must not change it.
         **settings: replace fields or options of the preset, for example ``steps=100``.
 
     Raises:
@@ -117,6 +120,8 @@ def fit(
             optimizer.step()
             done = step + 1
             bar.update()
+            if after_step:
+                after_step(done, accelerator.unwrap_model(model))
             if done == settled.steps or _due(done, log_every):
                 row = log.write(done, terms, settled.learning_rate_at(step))
                 bar.set_postfix(loss=f"{row['loss']:.3f}")

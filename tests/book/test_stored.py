@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-import pytest
 import yaml
 from nbformat import NotebookNode
 
@@ -124,7 +123,7 @@ def test_lab_names_its_data(path: Path, notebook: NotebookNode) -> None:
 
 def test_length(path: Path, notebook: NotebookNode, is_chapter: Callable[[Path], bool]) -> None:
     if not is_chapter(path):
-        pytest.skip("only chapters have bounds")
+        return  # a lab is as long as its pictures need
     prose = " ".join(FENCE.sub(" ", source) for source in markdown(notebook))
     words = [word for word in re.sub(r"<[^>]+>", " ", prose).split() if re.search(r"\w", word)]
     assert 2000 <= len(words) <= 4000
