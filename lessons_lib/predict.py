@@ -22,7 +22,6 @@ from lessons_lib.data import (
 from lessons_lib.data.files import write_bytes, write_png
 from lessons_lib.training import Recipe
 
-
 COLUMNS = ("id", "area", "centroid_x", "centroid_y", "x1", "y1", "x2", "y2")
 
 

@@ -11,11 +11,13 @@ RECIPES: dict[str, Recipe] = {
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+    """The recipe of that name; its words may come in any order, as ``discriminative-nuclei``.
 
     Raises:
         ValueError: naming those there are.
     """
-    if name not in RECIPES:
-        raise ValueError(f"recipe {name!r} is unknown; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    words = sorted(name.split("-"))
+    for known, recipe in RECIPES.items():
+        if sorted(known.split("-")) == words:
+            return recipe
+    raise ValueError(f"recipe {name!r} is unknown; there are: {', '.join(RECIPES)}")

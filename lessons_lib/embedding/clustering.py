@@ -78,8 +78,8 @@ def _climb(free: Tensor, centre: Tensor, radius: float) -> Tensor:
     Distances are computed for the points within 3 radii of the start only; should the centre leave
     the middle of that neighbourhood, a new one is taken. The result is that of the full search.
     """
-    near = anchor = None
-    inside = torch.empty(0)
+    anchor: Tensor | None = None
+    near = inside = torch.empty(0)
     for _ in range(ITERATIONS):
         if anchor is None or torch.linalg.vector_norm(centre - anchor) > 1.9 * radius:
             anchor = centre

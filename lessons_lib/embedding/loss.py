@@ -127,8 +127,10 @@ def number_instances(instances: Tensor, ignore_index: int = -1) -> tuple[Tensor,
     if instances.shape[0] * span > 4 * flat.numel() + 1024:
         # ids far apart: sort them, since a table over their whole range would be large
         values, ids = torch.unique(ids, return_inverse=True)
-        low, span = 0, len(values)
-    key = picture_of_pixel * span + (ids - low)
+        span = len(values)
+    else:
+        ids = ids - low
+    key = picture_of_pixel * span + ids
     present = torch.zeros(instances.shape[0] * span, dtype=torch.long, device=flat.device)
     present[key] = 1
     segment = (present.cumsum(0) - 1)[key]
@@ -149,7 +151,8 @@ def _push(
     # the exact form: the matrix-product form loses digits, and its gradient, for means that coincide
     apart = torch.cdist(table, table, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
     used = torch.arange(most, device=means.device) < per_picture[:, None]  # (B, most)
-    pairs = used[:, :, None] & used[:, None, :] & ~torch.eye(most, dtype=torch.bool, device=means.device)
+    itself = torch.eye(most, dtype=torch.bool, device=means.device)
+    pairs = used[:, :, None] & used[:, None, :] & ~itself
     hinge = (2 * delta_dist - apart).clamp(min=0).square() * pairs
     count = (per_picture * (per_picture - 1)).clamp(min=1)
     return (hinge.sum((1, 2)) / count).mean()
@@ -203,14 +206,15 @@ class _MeansAndPull(torch.autograd.Function):
         for rows, owner, factor in _blocks(offset, segment, scale):
             through_own.index_add_(0, owner, rows * factor[:, None])
         through_mean = (grad_means - through_own) / size[:, None]  # (C, D)
-        put = _PixelWriter(*ctx.like, offset)
+        put = _PixelWriter(*ctx.like, device=offset.device)
         for rows, owner, factor, where in _blocks(offset, segment, scale, pixel):
             grad = torch.addcmul(through_mean.index_select(0, owner), rows, factor[:, None])
             put(where, grad)
         return put.result(), None, None, None, None, None
 
 
-BLOCK = 2**15  # pixels at a time: intermediate results stay in the cache, and none has the full size
+# Pixels at a time: intermediate results stay in the cache, and none has the full size.
+BLOCK = 2**15
 
 
 def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -224,7 +228,7 @@ def _is_channels_last(x: Tensor) -> bool:
 
 def _take_pixels(embedding: Tensor, pixel: Tensor) -> Tensor:
     """The vectors of the pixels, as a fresh float32 or float64 tensor (P, D)."""
-    batch, channels, height, width = embedding.shape
+    _, channels, height, width = embedding.shape
     if _is_channels_last(embedding):
         x = embedding.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, pixel)
     else:
@@ -236,11 +240,19 @@ def _take_pixels(embedding: Tensor, pixel: Tensor) -> Tensor:
 class _PixelWriter:
     """The reverse of :func:`_take_pixels`: a tensor (B, D, H, W) of zeros with some vectors set."""
 
-    def __init__(self, shape: torch.Size, dtype: torch.dtype, channels_last: bool, like: Tensor):
+    def __init__(
+        self,
+        shape: torch.Size,
+        dtype: torch.dtype,
+        channels_last: bool,
+        *,
+        device: torch.device,
+    ) -> None:
         batch, channels, height, width = shape
         self.shape, self.channels_last = shape, channels_last
-        size = (batch * height * width, channels) if channels_last else (batch, channels, height * width)
-        self.values = torch.zeros(size, dtype=dtype, device=like.device)
+        area = height * width
+        size = (batch * area, channels) if channels_last else (batch, channels, area)
+        self.values = torch.zeros(size, dtype=dtype, device=device)
 
     def __call__(self, pixel: Tensor, x: Tensor) -> None:
         x = x.to(self.values.dtype)

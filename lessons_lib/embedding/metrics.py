@@ -199,7 +199,7 @@ def symmetric_best_dice(predicted: ArrayLike | Tensor, truth: ArrayLike | Tensor
 
 
 def count_difference(predicted: ArrayLike | Tensor, truth: ArrayLike | Tensor) -> float:
-    """DiC: instances predicted less instances there (Scharr et al., 2016). |DiC| is its size."""
+    """DiC: instances predicted less instances there (Scharr et al., 2016). ``|DiC|`` is its size."""
     table = overlap(predicted, truth)
     return float(len(table.predicted_ids) - len(table.true_ids))
 

@@ -176,7 +176,9 @@ class SticksDiscriminative(DiscriminativeRecipe):
         """The scenes of a preset."""
         names = ("size", "count", "width", "stick_length", "outline", "min_visible", "margin")
         chosen = {name: options[name] for name in names}
-        return Sticks(length, seed=seed, **{**chosen, "stick_length": tuple(chosen["stick_length"])})
+        return Sticks(
+            length, seed=seed, **{**chosen, "stick_length": tuple(chosen["stick_length"])}
+        )
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
         return self.sticks(options, count, seed)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 
-class NotYet(AssertionError):  # noqa: N818  a verdict for a reader, not an error of the program
+class NotYet(AssertionError):  # a verdict for a reader, not an error of the program
     """The answer is not right yet; the message says what to look at."""
 
 
@@ -20,9 +20,7 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
     except NotYet:
         raise
     except Exception as error:
-        raise NotYet(
-            f"{function.__name__} stopped with {type(error).__name__}: {error}"
-        ) from error
+        raise NotYet(f"{function.__name__} stopped with {type(error).__name__}: {error}") from error
     if answer is None or answer is ...:
         raise NotYet(f"{function.__name__} returned nothing yet: end it with a return statement.")
     return answer

@@ -75,7 +75,9 @@ def check_push_term(function: Callable[[Tensor, float], Any]) -> bool:
         raise NotYet("A mean is not pushed from itself: leave out the pairs with a = b.")
     unclamped = (3 - torch.pdist(means)).square().mean()
     if close(value, float(unclamped)):
-        raise NotYet("Means that are far enough apart must cost nothing: cut below 0 before squaring.")
+        raise NotYet(
+            "Means that are far enough apart must cost nothing: cut below 0 before squaring."
+        )
     if close(value, float((3 - torch.pdist(means)).clamp(min=0).mean())):
         raise NotYet("The hinge is squared in the paper's equation 2; yours is not.")
     if close(value, float((1.5 - torch.pdist(means)).clamp(min=0).square().mean())):
@@ -89,7 +91,9 @@ def check_push_term(function: Callable[[Tensor, float], Any]) -> bool:
     x = means.clone().requires_grad_()
     gradient = call(function, x, 1.5)
     if not isinstance(gradient, Tensor) or not gradient.requires_grad:
-        raise NotYet("The network learns from this number: return a tensor that keeps its gradient.")
+        raise NotYet(
+            "The network learns from this number: return a tensor that keeps its gradient."
+        )
     print(f"Right: {right:.4f} for the four means, 0 for a single one, and it has a gradient.")
     return True
 

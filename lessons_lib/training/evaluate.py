@@ -39,13 +39,17 @@ def measure_pictures(
             outputs = model(collate([sample])["image"].to(device))
             outputs = {name: value.cpu() for name, value in outputs.items()}
             (prediction,) = recipe.predict(outputs, options)
-            labels = {name: sample[name] for name in ("id", "kind") if name in sample}
+            labels: dict[str, Any] = {
+                name: sample[name] for name in ("id", "kind") if name in sample
+            }
             rows.append({**labels, **recipe.measure(prediction, sample, options)})
     model.train(was_training)
     return rows
 
 
-def evaluate_model(recipe: Recipe, model: nn.Module, options: Mapping[str, Any]) -> dict[str, float]:
+def evaluate_model(
+    recipe: Recipe, model: nn.Module, options: Mapping[str, Any]
+) -> dict[str, float]:
     """The recipe's summary of :func:`measure_pictures`."""
     rows = measure_pictures(recipe, model, options)
     if not rows:

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm.auto import tqdm
 
 from lessons_lib.training import state
-from lessons_lib.training.log import Log, claim_folder, describe
 from lessons_lib.training.evaluate import evaluate_model
+from lessons_lib.training.log import Log, claim_folder, describe
 from lessons_lib.training.recipe import Batch, Preset, Recipe, collate
 
 
@@ -87,7 +87,7 @@ def fit(
     facts = {**identity, "options": dict(settled.options)}
     folder = claim_folder(out, resume, {**identity, **describe(settled)}, accelerator)
     with state.isolated_random_state(seed):
-        model = recipe.model(settled.options).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = recipe.model(settled.options).to(memory_format=torch.channels_last)
         model, optimizer = accelerator.prepare(model, _optimizer(model, settled))
         log = Log(folder, accelerator)
         checkpoints = state.Checkpoints(folder / "checkpoints", accelerator) if folder else None
@@ -132,7 +132,9 @@ def fit(
                     best = metrics[recipe.score]
                     if folder and accelerator.is_main_process:
                         raw = accelerator.unwrap_model(model)
-                        state.save_weights(raw, folder / "best.safetensors", {**facts, "step": done})
+                        state.save_weights(
+                            raw, folder / "best.safetensors", {**facts, "step": done}
+                        )
             if checkpoints and (done == settled.steps or _due(done, settled.checkpoint_every)):
                 seconds = time.perf_counter() - began
                 checkpoints.save(
@@ -174,7 +176,8 @@ class _Batches(Sampler[list[int]]):
         epoch, order = -1, torch.empty(0)
         for step in range(self.start, self.preset.steps):
             batch = []
-            for position in range(step * self.preset.batch_size, (step + 1) * self.preset.batch_size):
+            first = step * self.preset.batch_size
+            for position in range(first, first + self.preset.batch_size):
                 if position // self.size != epoch:
                     epoch = position // self.size
                     mixed = torch.Generator().manual_seed((self.seed << 20) + epoch)
@@ -212,7 +215,9 @@ def _optimizer(model: nn.Module, preset: Preset) -> torch.optim.Optimizer:
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:
-    moved = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}
+    moved = {
+        k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()
+    }
     moved["image"] = moved["image"].contiguous(memory_format=torch.channels_last)
     return moved
 

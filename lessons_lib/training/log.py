@@ -35,7 +35,9 @@ def claim_folder(
     path = folder / "settings.json"
     if path.exists():
         if not resume:
-            raise ValueError(f"out is {folder}, which holds a run; resume it or name another folder")
+            raise ValueError(
+                f"out is {folder}, which holds a run; resume it or name another folder"
+            )
         old = json.loads(path.read_text(encoding="utf-8"))
         different = sorted(name for name in described if old.get(name) != described[name])
         if different:

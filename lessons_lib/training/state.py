@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
 import platform
 import random
 import shutil
@@ -73,7 +72,9 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*") if path.suffix != ".partial")
 
 
-def save_weights(model: nn.Module, path: Path, facts: Mapping[str, Any], half: bool = False) -> None:
+def save_weights(
+    model: nn.Module, path: Path, facts: Mapping[str, Any], half: bool = False
+) -> None:
     """Writes a model's weights with the facts that rebuild it, as safetensors.
 
     Args:
@@ -89,7 +90,7 @@ def save_weights(model: nn.Module, path: Path, facts: Mapping[str, Any], half: b
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, str(partial), metadata={"lessons_lib": json.dumps(facts, sort_keys=True)})
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -117,7 +118,7 @@ def write_json(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -128,7 +129,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def device_name(device: torch.device) -> str:

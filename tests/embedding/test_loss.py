@@ -34,13 +34,9 @@ def draw(seed, batch=2, dim=3, height=6, width=7, count=4, share=0.7):
     dd=st.sampled_from([0.0, 1.5, 4.0]),
     norm=st.sampled_from([1, 2]),
 )
-def test_equals_the_papers_equations(
-    seed, batch, dim, height, width, count, share, dv, dd, norm
-):
+def test_equals_the_papers_equations(seed, batch, dim, height, width, count, share, dv, dd, norm):
     embedding, labels = draw(seed, batch, dim, height, width, count, share)
-    got = discriminative_loss(
-        embedding, labels, delta_var=dv, delta_dist=dd, gamma=1.0, norm=norm
-    )
+    got = discriminative_loss(embedding, labels, delta_var=dv, delta_dist=dd, gamma=1.0, norm=norm)
     expected = discriminative_loss_loop(embedding, labels, dv, dd, norm)
     for name, value in zip(NAMES, expected, strict=True):
         assert float(got[name]) == pytest.approx(float(value), rel=1e-6, abs=1e-12), name

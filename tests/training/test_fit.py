@@ -153,7 +153,7 @@ def test_weights_are_refused_with_reasons(tmp_path):
         load_weights(Tiny(), tmp_path / "nowhere.safetensors")
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"12345678 not a header")
-    with pytest.raises(ValueError, match="broken.safetensors is not a readable"):
+    with pytest.raises(ValueError, match=r"broken\.safetensors is not a readable"):
         load_weights(Tiny(), broken)
     model = Tiny().model(Tiny.presets["quick"].options)
     other = tmp_path / "other.safetensors"
