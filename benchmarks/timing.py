@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -28,7 +29,8 @@ def milliseconds(function: Callable[[], object], repeats: int = 15) -> float:
 
 def machine() -> str:
     """Processor, threads and torch's version."""
-    with open("/proc/cpuinfo") as file:
-        models = {line.split(":")[1].strip() for line in file if line.startswith("model name")}
+    cpuinfo = Path("/proc/cpuinfo")  # Linux has it
+    lines = cpuinfo.read_text("utf-8").splitlines() if cpuinfo.exists() else []
+    models = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
     name = ", ".join(sorted(models)) or platform.processor()
     return f"{name}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"

@@ -22,6 +22,8 @@ from lessons_lib.data import (
 from lessons_lib.data.files import write_bytes, write_png
 from lessons_lib.training import Recipe
 
+__all__ = ["predict_file", "predict_image"]
+
 COLUMNS = ("id", "area", "centroid_x", "centroid_y", "x1", "y1", "x2", "y2")
 
 

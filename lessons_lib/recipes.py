@@ -5,9 +5,15 @@ from __future__ import annotations
 from lessons_lib.embedding.recipes import NucleiDiscriminative, SticksDiscriminative
 from lessons_lib.training import Recipe
 
+__all__ = ["RECIPES", "get_recipe"]
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for recipe in (SticksDiscriminative(), NucleiDiscriminative())
 }
+"""All recipes by name, in the order of the book.
+
+:meta hide-value:
+"""
 
 
 def get_recipe(name: str) -> Recipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,7 @@ import pytest
 from lessons_lib import __version__
 from lessons_lib.__main__ import main
 from lessons_lib.recipes import RECIPES
-from lessons_lib.training import evaluate as packaged_weights
-from lessons_lib.training import ledger as packaged_ledger
+from lessons_lib.training import read_ledger
 
 SETTINGS = {
     "steps": "3",
@@ -31,6 +31,8 @@ SETTINGS = {
     "validation": "2",
 }
 TINY = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+LEDGER = import_module("lessons_lib.training.ledger")
+WEIGHTS = import_module("lessons_lib.training.evaluate")  # in the package a function of that name
 Lessons = Callable[..., tuple[int, str, str]]
 
 
@@ -66,7 +68,7 @@ def metrics_of(printed: str) -> dict[str, float]:
 def test_list_of_an_empty_ledger(
     lessons: Lessons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packaged_ledger, "PACKAGED", tmp_path)
+    monkeypatch.setattr(LEDGER, "PACKAGED", tmp_path)
     code, printed, _ = lessons("list")
     assert code == 0
     for recipe in RECIPES.values():
@@ -76,7 +78,7 @@ def test_list_of_an_empty_ledger(
 
 
 def test_list_of_runs(lessons: Lessons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged_ledger, "PACKAGED", tmp_path)
+    monkeypatch.setattr(LEDGER, "PACKAGED", tmp_path)
     run = {
         "recipe": "sticks-discriminative",
         "preset": "quick",
@@ -102,7 +104,7 @@ def test_list_of_runs(lessons: Lessons, tmp_path: Path, monkeypatch: pytest.Monk
 def test_list_of_the_packages_own_ledger(lessons: Lessons) -> None:
     code, printed, _ = lessons("list")
     assert code == 0
-    runs = len(packaged_ledger.read_ledger())
+    runs = len(read_ledger())
     assert len(re.findall(r"seed \d+.* in \d+ s, ", printed)) == runs
 
 
@@ -193,7 +195,7 @@ def test_weights_of_another_recipe(lessons: Lessons, trained: Path) -> None:
 def test_a_recipe_without_packaged_weights(
     lessons: Lessons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packaged_weights, "PACKAGED", tmp_path)
+    monkeypatch.setattr(WEIGHTS, "PACKAGED", tmp_path)
     code, _, complaint = lessons("evaluate", "sticks-discriminative")
     assert code == 1
     assert (

@@ -21,6 +21,7 @@ def discriminative_loss(
     gamma: float = 0.001,
     norm: int = 2,
     ignore_index: int = -1,
+    reach: float | None = None,
 ) -> dict[str, Tensor]:
     r"""Pulls pixels to the mean of their instance, pushes the means apart, keeps them near 0.
 
@@ -43,6 +44,11 @@ def discriminative_loss(
         alpha, beta, gamma: weights of the three terms.
         norm: 1 or 2, the distance that all terms use.
         ignore_index: id of pixels that take no part, like the background.
+        reach: push only neighbours: pairs whose centroids in the picture are nearer than ``reach``
+            times the sum of their radii (those of discs of the same area), averaged over those pairs.
+            ``None``, the paper's loss, pushes all pairs. Hundreds of instances do not fit 2δd apart
+            from one another; that only neighbours need to differ is due to Kulikov et al. (2018) and
+            Chen et al. (2019).
 
     Returns:
         ``{"variance", "distance", "regularization"}``: weighted scalars; their sum is the loss.
@@ -51,7 +57,7 @@ def discriminative_loss(
         TypeError: for an embedding that is not floating point or instances that are not integer.
         ValueError: for shapes that do not agree, or options out of range.
     """
-    _check(embedding, instances, delta_var, delta_dist, norm)
+    _check(embedding, instances, delta_var, delta_dist, norm, reach)
     batch = embedding.shape[0]
     pixel, segment, picture = number_instances(instances, ignore_index)
     per_picture = torch.bincount(picture, minlength=batch)  # (B,) instances of each picture
@@ -63,7 +69,8 @@ def discriminative_loss(
     share = 1 / (per_picture[picture] * batch).to(means.dtype)  # (C,)
     variance = (pull * share).sum()
     regularization = (torch.linalg.vector_norm(means, norm, dim=1) * share).sum()
-    distance = _push(means, picture, per_picture, delta_dist, norm)
+    places = None if reach is None else _places(instances, pixel, segment, len(picture))
+    distance = _push(means, picture, per_picture, delta_dist, norm, places, reach)
     return {
         "variance": alpha * variance,
         "distance": beta * distance,
@@ -84,9 +91,10 @@ class DiscriminativeLoss(nn.Module):
         norm: int = 2,
         *,
         ignore_index: int = -1,
+        reach: float | None = None,
     ) -> None:
         super().__init__()
-        _check_options(delta_var, delta_dist, norm)
+        _check_options(delta_var, delta_dist, norm, reach)
         self.options: dict[str, Any] = {
             "delta_var": delta_var,
             "delta_dist": delta_dist,
@@ -95,6 +103,7 @@ class DiscriminativeLoss(nn.Module):
             "gamma": gamma,
             "norm": norm,
             "ignore_index": ignore_index,
+            "reach": reach,
         }
 
     def forward(self, embedding: Tensor, instances: Tensor) -> dict[str, Tensor]:
@@ -138,24 +147,50 @@ def number_instances(instances: Tensor, ignore_index: int = -1) -> tuple[Tensor,
 
 
 def _push(
-    means: Tensor, picture: Tensor, per_picture: Tensor, delta_dist: float, norm: int
+    means: Tensor,
+    picture: Tensor,
+    per_picture: Tensor,
+    delta_dist: float,
+    norm: int,
+    places: Tensor | None,
+    reach: float | None,
 ) -> Tensor:
     """Mean over pictures of the mean over ordered pairs of [2δd − ‖μa − μb‖]₊²."""
-    batch = len(per_picture)
     most = int(per_picture.max()) if len(picture) else 0
     if most < 2:
         return means.sum() * 0.0
     first = per_picture.cumsum(0) - per_picture
-    place = torch.arange(len(picture), device=means.device) - first[picture]
-    table = means.new_zeros(batch, most, means.shape[1]).index_put((picture, place), means)
+    row = torch.arange(len(picture), device=means.device) - first[picture]
+
+    def table(values: Tensor) -> Tensor:  # (C, K) → (B, most, K)
+        return values.new_zeros(len(per_picture), most, values.shape[1]).index_put(
+            (picture, row), values
+        )
+
     # the exact form: the matrix-product form loses digits, and its gradient, for means that coincide
-    apart = torch.cdist(table, table, p=norm, compute_mode="donot_use_mm_for_euclid_dist")
+    exact = "donot_use_mm_for_euclid_dist"
+    padded = table(means)
+    apart = torch.cdist(padded, padded, p=norm, compute_mode=exact)
     used = torch.arange(most, device=means.device) < per_picture[:, None]  # (B, most)
-    itself = torch.eye(most, dtype=torch.bool, device=means.device)
-    pairs = used[:, :, None] & used[:, None, :] & ~itself
+    pairs = used[:, :, None] & used[:, None, :]
+    pairs &= ~torch.eye(most, dtype=torch.bool, device=means.device)
+    if places is not None:
+        y, x, radius = table(places).split(1, dim=2)  # (B, most, 1) each
+        centroid = torch.cat([y, x], dim=2)
+        away = torch.cdist(centroid, centroid, compute_mode=exact)
+        pairs &= away < reach * (radius + radius.mT)
     hinge = (2 * delta_dist - apart).clamp(min=0).square() * pairs
-    count = (per_picture * (per_picture - 1)).clamp(min=1)
-    return (hinge.sum((1, 2)) / count).mean()
+    return (hinge.sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)).mean()
+
+
+def _places(instances: Tensor, pixel: Tensor, segment: Tensor, count: int) -> Tensor:
+    """Centroid y and x, and the radius of the disc of equal area, of each instance: (C, 3), px."""
+    height, width = instances.shape[1:]
+    inside = pixel % (height * width)
+    position = torch.stack([inside // width, inside % width], dim=1).float()
+    area = torch.bincount(segment, minlength=count)[:, None].float()
+    centroid = position.new_zeros(count, 2).index_add_(0, segment, position) / area
+    return torch.cat([centroid, (area / torch.pi).sqrt()], dim=1)
 
 
 class _MeansAndPull(torch.autograd.Function):
@@ -269,19 +304,26 @@ class _PixelWriter:
         return self.values.view(self.shape)
 
 
-def _check_options(delta_var: float, delta_dist: float, norm: int) -> None:
+def _check_options(delta_var: float, delta_dist: float, norm: int, reach: float | None) -> None:
     if delta_var < 0:
         raise ValueError(f"delta_var is {delta_var}; it must not be negative")
     if delta_dist < 0:
         raise ValueError(f"delta_dist is {delta_dist}; it must not be negative")
     if norm not in (1, 2):
         raise ValueError(f"norm is {norm!r}; it must be 1 or 2")
+    if reach is not None and not reach > 0:
+        raise ValueError(f"reach is {reach}; it must be above 0, or None for all pairs")
 
 
 def _check(
-    embedding: Tensor, instances: Tensor, delta_var: float, delta_dist: float, norm: int
+    embedding: Tensor,
+    instances: Tensor,
+    delta_var: float,
+    delta_dist: float,
+    norm: int,
+    reach: float | None,
 ) -> None:
-    _check_options(delta_var, delta_dist, norm)
+    _check_options(delta_var, delta_dist, norm, reach)
     if embedding.ndim != 4:
         raise ValueError(f"embedding has shape {tuple(embedding.shape)}; it must be (B, D, H, W)")
     if not embedding.is_floating_point():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lessons_lib.data import Nuclei, NucleiCrops, Sticks, normalize_image
-from lessons_lib.data.nuclei import KINDS
+from lessons_lib.data.nuclei import KINDS, STAINED_BACKGROUND
 from lessons_lib.embedding.clustering import cluster_picture, tidy_instances
 from lessons_lib.embedding.loss import discriminative_loss
 from lessons_lib.embedding.metrics import (
@@ -28,7 +28,7 @@ from lessons_lib.training import Preset, Recipe
 from lessons_lib.training.recipe import Batch
 
 NETWORK = {"base_channels": 16, "depth": 3, "embedding_dim": 16}
-LOSS = {"delta_var": 0.5, "delta_dist": 1.5}
+LOSS = {"delta_var": 0.5, "delta_dist": 1.5, "alpha": 1.0, "reach": 0.0, "semantic_weight": 1.0}
 
 
 class DiscriminativeRecipe(Recipe):
@@ -54,9 +54,13 @@ class DiscriminativeRecipe(Recipe):
             batch["instances"],
             delta_var=options["delta_var"],
             delta_dist=options["delta_dist"],
+            alpha=options["alpha"],
+            reach=options["reach"] or None,  # 0 pushes all pairs, as the paper does
         )
-        semantic = (batch["instances"] > 0).long()
-        return {"semantic": F.cross_entropy(outputs["semantic"].float(), semantic), **terms}
+        semantic = F.cross_entropy(
+            outputs["semantic"].float(), (batch["instances"] > 0).long()
+        )
+        return {"semantic": options["semantic_weight"] * semantic, **terms}
 
     def predict(
         self, outputs: dict[str, Tensor], options: Mapping[str, Any]
@@ -213,7 +217,7 @@ class NucleiDiscriminative(DiscriminativeRecipe):
     summary = "real nuclei with the discriminative loss (lab)"
     score = "dsb_50"
     data_set = "dsb2018"
-    channels = 3
+    channels = 1
     presets = {  # noqa: RUF012
         "quick": Preset(
             summary="crops of 96 x 96 px, two cores",
@@ -261,15 +265,16 @@ class NucleiDiscriminative(DiscriminativeRecipe):
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
         nuclei = Nuclei(split="train", kinds=[k for k in KINDS if k != options["leave_out"]])
-        return NucleiCrops(nuclei, size=options["size"], length=count, seed=seed)
+        return BrightNuclei(NucleiCrops(nuclei, size=options["size"], length=count, seed=seed))
 
-    def validation_data(self, options: Mapping[str, Any]) -> NormalizedNuclei:
+    def validation_data(self, options: Mapping[str, Any]) -> BrightNuclei:
         if options["leave_out"]:  # a kind that was not trained on: all its pictures are new
-            return NormalizedNuclei(Nuclei(split="all", kinds=[options["leave_out"]]))
-        return NormalizedNuclei(Nuclei(split="test"))
+            return BrightNuclei(Nuclei(split="all", kinds=[options["leave_out"]]))
+        return BrightNuclei(Nuclei(split="test"))
 
     def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
-        return normalize_image(image)
+        stained = float(image.mean(0).median()) >= STAINED_BACKGROUND
+        return bright_nuclei(normalize_image(image), stained)
 
     def cluster(self, embedding: Tensor, foreground: Tensor, options: Mapping[str, Any]) -> Tensor:
         # far apart, two nuclei may share a place in embedding space: what does not touch is two
@@ -300,10 +305,10 @@ class NucleiDiscriminative(DiscriminativeRecipe):
         return row
 
 
-class NormalizedNuclei(Dataset):
-    """Whole pictures of :class:`~lessons_lib.data.Nuclei`, their intensities stretched."""
+class BrightNuclei(Dataset):
+    """Pictures or crops of nuclei as the network sees them: one channel, nuclei bright on dark."""
 
-    def __init__(self, nuclei: Nuclei) -> None:
+    def __init__(self, nuclei: Nuclei | NucleiCrops) -> None:
         self.nuclei = nuclei
 
     def __len__(self) -> int:
@@ -311,7 +316,16 @@ class NormalizedNuclei(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.nuclei[index]
-        return {**sample, "image": normalize_image(sample["image"])}
+        image = sample["image"]
+        if isinstance(self.nuclei, Nuclei):  # crops are normalised with the limits of their picture
+            image = normalize_image(image)
+        return {**sample, "image": bright_nuclei(image, sample["kind"] == "stained")}
+
+
+def bright_nuclei(image: Tensor, stained: bool) -> Tensor:
+    """Brightness (1, H, W) of a normalised (3, H, W), turned over where a dye makes nuclei dark."""
+    gray = image.mean(0, keepdim=True)
+    return 1 - gray if stained else gray
 
 
 def _mask_iou(predicted: Tensor, truth: Tensor) -> float:

@@ -15,22 +15,27 @@ class NotYet(AssertionError):  # a verdict for a reader, not an error of the pro
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
     """The function's answer; whatever it raises becomes a :class:`NotYet` that names it."""
+    name = getattr(function, "__name__", "your answer")  # a partial or a module has none
     try:
         answer = function(*arguments)
     except NotYet:
         raise
     except Exception as error:
-        raise NotYet(f"{function.__name__} stopped with {type(error).__name__}: {error}") from error
+        raise NotYet(f"{name} stopped with {type(error).__name__}: {error}") from error
     if answer is None or answer is ...:
-        raise NotYet(f"{function.__name__} returned nothing yet: end it with a return statement.")
+        raise NotYet(f"{name} returned nothing yet: end it with a return statement.")
     return answer
 
 
 def number(answer: Any, what: str) -> float:
     """The answer as one number."""
-    value = answer.detach().numpy() if isinstance(answer, Tensor) else np.asarray(answer)
+    yours = f"{what} should be one number; yours is a {type(answer).__name__}"
+    try:
+        value = answer.detach().numpy() if isinstance(answer, Tensor) else np.asarray(answer)
+    except (RuntimeError, TypeError, ValueError):  # a list of unlike things
+        raise NotYet(f"{yours}.") from None
     if value.size != 1 or value.dtype.kind not in "fiu":
-        raise NotYet(f"{what} should be one number; yours has the shape {value.shape}.")
+        raise NotYet(f"{yours} of shape {value.shape}.")
     result = float(value.reshape(()))
     if not np.isfinite(result):
         raise NotYet(f"{what} is {result}; look for a division by zero.")

@@ -56,7 +56,7 @@ def fit(
     as before afterwards.
 
     Args:
-        recipe: from :func:`lessons_lib.training.get_recipe`, or one of your own.
+        recipe: from :func:`lessons_lib.recipes.get_recipe`, or one of your own.
         preset: name of one of its presets.
         seed: of the weights and the data.
         out: folder for checkpoints, weights (last and best), TensorBoard and CSV logs and the ledger

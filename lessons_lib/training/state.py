@@ -52,6 +52,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
         self.accelerator.wait_for_everyone()
         self.accelerator.save_state(str(partial))
+        self.accelerator.wait_for_everyone()  # each process writes its own random state
         if self.accelerator.is_main_process:
             (partial / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)

@@ -1,8 +1,10 @@
-"""The setup cell: silent outside Colab, and there it installs the library and nothing else."""
+"""The setup cell: silent outside Colab, and there it installs the library and nothing else.
+
+That Colab's own packages suffice for it is checked in tests/test_metadata.py.
+"""
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 from pathlib import Path
@@ -10,13 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 from nbformat import NotebookNode
-from packaging.requirements import Requirement
-from packaging.version import Version
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def setup_source(notebook: NotebookNode) -> str:
@@ -50,12 +45,3 @@ def test_colab_installs_the_library_alone(
     repository = yaml.safe_load((root / "_config.yml").read_text("utf-8"))["repository"]
     options = ["install", "--quiet", "--no-deps"]
     assert line.split() == [*options, f"git+{repository['url']}@{repository['branch']}"]
-
-
-def test_colab_has_what_the_library_needs(root: Path) -> None:
-    """--no-deps is right only while Colab's own versions satisfy pyproject.toml."""
-    pins = dict(re.findall(r"^([\w-]+)==(\S+)", (root / "tools/colab-pins.txt").read_text(), re.M))
-    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
-    for requirement in map(Requirement, project["dependencies"]):
-        assert requirement.name in pins
-        assert Version(pins[requirement.name]) in requirement.specifier, requirement

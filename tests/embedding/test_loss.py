@@ -214,6 +214,50 @@ def test_more_pixels_than_one_block():
     torch.testing.assert_close(x.grad, y.grad, rtol=1e-9, atol=1e-15)
 
 
+def local_push_loop(embedding, labels, reach, dd=1.5):
+    total = 0.0
+    for x, ids in zip(embedding, labels, strict=True):
+        found = []
+        for c in sorted(set(ids.flatten().tolist()) - {0, -1}):
+            where = (ids == c).nonzero().double()
+            found.append((x[:, ids == c].mean(1), where.mean(0), (len(where) / torch.pi) ** 0.5))
+        costs = [
+            max(2 * dd - float((a[0] - b[0]).norm()), 0.0) ** 2
+            for i, a in enumerate(found)
+            for j, b in enumerate(found)
+            if i != j and float((a[1] - b[1]).norm()) < reach * (a[2] + b[2])
+        ]
+        total += sum(costs) / max(1, len(costs))
+    return total / len(embedding)
+
+
+@pytest.mark.parametrize("reach", [0.3, 0.6, 1.0, 1.5, 100.0])
+def test_pushing_neighbours_only(reach):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        coarse = rng.integers(0, 7, (2, 4, 5))  # blocks, so that centroids are apart
+        labels = torch.from_numpy(coarse.repeat(4, axis=1).repeat(3, axis=2))
+        embedding = torch.from_numpy(rng.normal(0, 1, (2, 3, 16, 15)))
+        got = discriminative_loss(embedding, labels, reach=reach)
+        assert got["distance"].item() == pytest.approx(
+            local_push_loop(embedding, labels, reach), rel=1e-6, abs=1e-12
+        )
+        everyone = discriminative_loss(embedding, labels)
+        assert torch.equal(got["variance"], everyone["variance"])
+        if reach == 100.0:
+            assert got["distance"].item() == pytest.approx(everyone["distance"].item())
+
+
+def test_pushing_neighbours_only_has_the_right_gradient():
+    labels = torch.tensor([[1, 1, 2, 2, 0, 0, 0, 0, 3, 3, 4, 4]]).repeat(2, 1)[None]
+    embedding = torch.randn(1, 2, 2, 12, dtype=torch.float64).requires_grad_()
+
+    def total(x):
+        return sum(discriminative_loss(x, labels, reach=1.5).values())
+
+    assert torch.autograd.gradcheck(total, embedding)
+
+
 def test_numbering():
     labels = torch.tensor([[[0, 5, 5], [9, -1, 0]], [[5, 0, 0], [0, 0, 2]]])
     pixel, segment, picture = number_instances(labels)
@@ -232,6 +276,7 @@ def test_numbering():
         ({"delta_var": -1}, ValueError, "delta_var is -1"),
         ({"delta_dist": -0.1}, ValueError, "delta_dist is -0.1"),
         ({"norm": 3}, ValueError, "norm is 3"),
+        ({"reach": 0}, ValueError, "reach is 0"),
     ],
 )
 def test_bad_input_is_named(change, error, words):

@@ -1,0 +1,97 @@
+"""What the package brings along: small weights that load, and a ledger that can be believed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from lessons_lib.recipes import RECIPES
+from lessons_lib.training import load_weights
+from lessons_lib.training.evaluate import PACKAGED
+from lessons_lib.training.ledger import ledger_files, ledger_name
+from lessons_lib.training.log import describe
+from lessons_lib.training.state import versions
+
+WEIGHTS = sorted((PACKAGED / "weights").glob("*"))
+LEDGER = ledger_files()
+
+
+def entry_of(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8"))
+
+
+def stem(path: Path) -> str:
+    return path.stem
+
+
+def test_every_recipe_has_weights_and_a_run() -> None:
+    assert [path.name for path in WEIGHTS] == sorted(f"{name}.safetensors" for name in RECIPES)
+    assert {entry_of(path)["recipe"] for path in LEDGER} == set(RECIPES)
+
+
+def test_weights_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in WEIGHTS}
+    assert all(size <= 2_000_000 for size in sizes.values()), sizes
+    assert sum(sizes.values()) <= 20_000_000
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=stem)
+def test_weights_load(path: Path) -> None:
+    with safe_open(str(path), "pt") as file:
+        types = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
+    # whole numbers: how many batches a normalisation has seen
+    assert torch.float16 in types and types <= {torch.float16, torch.int64}
+    model, facts = load_weights(RECIPES[path.stem])
+    assert not model.training
+    assert facts["recipe"] == path.stem and {"preset", "seed", "options"} <= facts.keys()
+    values = model.state_dict().values()
+    assert all(bool(torch.isfinite(value).all()) for value in values)
+    assert all(value.dtype in (torch.float32, torch.int64) for value in values)
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=stem)
+def test_weights_have_their_entry_in_the_ledger(path: Path) -> None:
+    _, facts = load_weights(RECIPES[path.stem])
+    runs = [entry_of(ledger) for ledger in LEDGER]
+    same = [
+        run
+        for run in runs
+        if all(run[name] == facts[name] for name in ("recipe", "preset", "seed"))
+        and run["settings"]["options"] == facts["options"]
+    ]
+    assert len(same) == 1, f"{len(same)} entries of the run that {path.name} comes from"
+
+
+@pytest.mark.parametrize("path", LEDGER, ids=stem)
+def test_ledger_entry(path: Path) -> None:
+    entry = entry_of(path)
+    assert path.name == f"{ledger_name(entry)}.json"
+    recipe = RECIPES[entry["recipe"]]
+    settings = recipe.preset(entry["preset"])
+    assert isinstance(entry["seed"], int)
+    assert entry["versions"].keys() == versions().keys() and all(entry["versions"].values())
+    assert entry["device"] and entry["seconds"] > 0
+    assert recipe.score in entry["metrics"]
+    assert all(isinstance(value, float) for value in entry["metrics"].values())
+    assert entry["settings"]["options"].keys() <= settings.options.keys()
+    if "variant" in entry:
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry["variant"])
+
+
+@pytest.mark.parametrize("path", LEDGER, ids=stem)
+def test_only_variants_depart_from_their_preset(path: Path) -> None:
+    """Else the ledger would credit a preset with what other settings reached."""
+    entry = entry_of(path)
+    preset = describe(RECIPES[entry["recipe"]].preset(entry["preset"]))
+    settings = entry["settings"]
+    changed = {name for name in settings if name != "options" and settings[name] != preset[name]}
+    # an option that the recipe got later is absent from older entries
+    options = settings["options"]
+    changed |= {name for name in options if options[name] != preset["options"][name]}
+    assert bool(changed) == ("variant" in entry), changed
