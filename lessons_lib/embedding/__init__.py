@@ -4,6 +4,7 @@ from lessons_lib.embedding.clustering import (
     cluster_known_count,
     cluster_picture,
     mean_shift,
+    merge_pieces,
     tidy_instances,
 )
 from lessons_lib.embedding.loss import DiscriminativeLoss, discriminative_loss
@@ -32,6 +33,7 @@ __all__ = [
     "match_instances",
     "mean_dsb_score",
     "mean_shift",
+    "merge_pieces",
     "overlap",
     "symmetric_best_dice",
     "tidy_instances",

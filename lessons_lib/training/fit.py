@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
 from lessons_lib.training import state
@@ -85,9 +85,13 @@ def fit(
         )
     identity = {"recipe": recipe.name, "preset": preset, "seed": seed}
     facts = {**identity, "options": dict(settled.options)}
-    folder = claim_folder(out, resume, {**identity, **describe(settled)}, accelerator)
     with state.isolated_random_state(seed):
+        data = recipe.training_data(settled.options, settled.steps * settled.batch_size, seed)
         model = recipe.model(settled.options).to(memory_format=torch.channels_last)
+        if len(data) == 0:  # type: ignore[arg-type]
+            raise ValueError(f"recipe {recipe.name} found no sample to train on")
+        # only now, so that a run which could not start leaves no folder behind
+        folder = claim_folder(out, resume, {**identity, **describe(settled)}, accelerator)
         model, optimizer = accelerator.prepare(model, _optimizer(model, settled))
         log = Log(folder, accelerator)
         checkpoints = state.Checkpoints(folder / "checkpoints", accelerator) if folder else None
@@ -96,7 +100,7 @@ def fit(
             start, best, spent = saved["step"], saved["best"], saved["seconds"]
             log.restore(saved["history"])
         began = time.perf_counter() - spent
-        loader = _loader(recipe, settled, seed, start, accelerator)
+        loader = _loader(data, settled, seed, start, accelerator)
         metrics: dict[str, float] = {}
         log_every = max(10, settled.steps // 500)
         bar = tqdm(
@@ -187,12 +191,9 @@ class _Batches(Sampler[list[int]]):
 
 
 def _loader(
-    recipe: Recipe, preset: Preset, seed: int, start: int, accelerator: Accelerator
+    data: Dataset, preset: Preset, seed: int, start: int, accelerator: Accelerator
 ) -> DataLoader:
-    data = recipe.training_data(preset.options, preset.steps * preset.batch_size, seed)
     size = len(data)  # type: ignore[arg-type]
-    if size == 0:
-        raise ValueError(f"recipe {recipe.name} found no sample to train on")
     rank, world = accelerator.process_index, accelerator.num_processes
     return DataLoader(
         data,

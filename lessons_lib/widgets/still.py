@@ -7,20 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-#: Okabe and Ito's colours without the black, the yellow darkened to show on white; as in figure.js.
-PALETTE = np.array(
-    [
-        (230, 159, 0),
-        (86, 180, 233),
-        (0, 158, 115),
-        (204, 121, 167),
-        (0, 114, 178),
-        (213, 94, 0),
-        (179, 168, 30),
-        (127, 127, 191),
-    ],
-    dtype=np.uint8,
-)
+from lessons_lib.data.pictures import PALETTE
+
 _SIDE = 288  # px, height of a panel
 _GAP = 16
 _INK = (60, 66, 78)

@@ -8,6 +8,7 @@ from lessons_lib.embedding import (
     cluster_known_count,
     cluster_picture,
     mean_shift,
+    merge_pieces,
     tidy_instances,
 )
 
@@ -152,3 +153,14 @@ def test_tidy_splits_drops_and_fills():
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_merging_joins_near_pieces_that_touch():
+    labels = torch.tensor([[1, 1, 2, 2, 3, 3, 0, 4]])
+    values = torch.tensor([[0.0, 0.0, 1.0, 1.0, 5.0, 5.0, 9.0, 5.0]])
+    embedding = torch.stack([values, torch.zeros(1, 8)])  # (2, 1, 8)
+    assert merge_pieces(labels, embedding, 2.0).tolist() == [[1, 1, 1, 1, 2, 2, 0, 3]]
+    assert merge_pieces(labels, embedding, 0.5).equal(labels)
+    # 1 and 3 are far apart, yet each is near 2: a drift through the middle joins all three
+    assert merge_pieces(labels, embedding, 4.5).tolist() == [[1, 1, 1, 1, 1, 1, 0, 2]]
+    assert not merge_pieces(labels * 0, embedding, 2.0).any()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 from stored_figures import Scene, stored_state
 
+from lessons_lib.data.pictures import PALETTE
 from lessons_lib.widgets import EmbeddingExplorer, Figure, TrainingReplay
 from lessons_lib.widgets.figure import _packed
 
@@ -115,3 +118,11 @@ def test_packing_drops_comments_and_nothing_else(tmp_path: Path) -> None:
     source = tmp_path / "a.js"
     source.write_text("/* a\n b */\n  // c\n\n  f(1 /* d */); // e\n/** g */\nlet u = 'a//b';\n")
     assert _packed(source) == "f(1 /* d */); // e\nlet u = 'a//b';\n"
+
+
+def test_the_page_and_python_use_one_palette() -> None:
+    script = (files("lessons_lib.widgets") / "figure.js").read_text("utf-8")
+    listed = re.search(r"const PALETTE = \[(.*?)\]", script)
+    assert listed
+    ours = ["#" + bytes(colour).hex() for colour in PALETTE]
+    assert re.findall(r"#[0-9a-f]{6}", listed[1]) == ours
