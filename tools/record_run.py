@@ -31,6 +31,7 @@ def record(folder: Path, weights: bool, variant: str | None) -> None:
     options = entry["settings"]["options"]
     model = recipe.model(options)
     tensors, facts = read_weights(folder / "last.safetensors")
+    facts["options"] = options
     model.load_state_dict(tensors)
     rows = measure_pictures(recipe, model, options, progress=True)
     kinds = sorted({row["kind"] for row in rows if "kind" in row})

@@ -40,7 +40,7 @@ NUCLEI = {
     "semantic_weight": 5.0,
     "coordinates": False,
     "radius": 1.5,
-    "merge": 2.5,
+    "merge": 2.25,
     "min_size": 20,
     "leave_out": "",
 }
