@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SETUP = """\
 # Colab only: fetch the book's library; all that it needs is already there.
 import sys
+
 if "google.colab" in sys.modules:
     %pip install --quiet --no-deps git+{url}@{branch}"""
 SETUP_TAGS = ["setup", "hide-input"]
