@@ -61,6 +61,8 @@ def discriminative_loss(
     batch = embedding.shape[0]
     pixel, segment, picture = number_instances(instances, ignore_index)
     per_picture = torch.bincount(picture, minlength=batch)  # (B,) instances of each picture
+    if not embedding.is_contiguous(memory_format=torch.channels_last):
+        embedding = embedding.contiguous()
     means, pull = _MeansAndPull.apply(
         embedding, pixel, segment, len(picture), float(delta_var), norm
     )  # (C, D), (C,): all instances of the batch in one row
@@ -113,7 +115,9 @@ class DiscriminativeLoss(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in self.options.items())
 
 
-def number_instances(instances: Tensor, ignore_index: int = -1) -> tuple[Tensor, Tensor, Tensor]:
+def number_instances(
+    instances: Tensor, ignore_index: int = -1
+) -> tuple[Tensor | None, Tensor, Tensor]:
     """Numbers the instances of a batch 0, 1, 2, … in order of picture and id.
 
     Args:
@@ -121,26 +125,27 @@ def number_instances(instances: Tensor, ignore_index: int = -1) -> tuple[Tensor,
         ignore_index: id that is treated like the background.
 
     Returns:
-        ``pixel`` (P,): positions of the instances' pixels in the flattened (B·H·W);
+        ``pixel`` (P,): positions of the instances' pixels in the flattened (B·H·W); ``None`` = all;
         ``segment`` (P,): number of the instance that each belongs to;
         ``picture`` (C,): index of the picture that each instance is in.
     """
-    flat = instances.flatten()
-    pixel = ((flat != 0) & (flat != ignore_index)).nonzero()[:, 0]
-    if len(pixel) == 0:
-        return pixel, pixel.clone(), pixel.clone()
-    ids = flat[pixel].long()
-    picture_of_pixel = pixel // instances[0].numel()
-    low, high = ids.aminmax()
-    span = int(high - low) + 1
-    if instances.shape[0] * span > 4 * flat.numel() + 1024:
+    batch = instances.shape[0]
+    ids = instances.reshape(batch, -1).long()  # (B, H·W)
+    inside = (ids != 0) & (ids != ignore_index)
+    pixel = None if inside.all() else inside.flatten().nonzero()[:, 0]
+    if len(ids) == 0 or (pixel is not None and len(pixel) == 0):
+        nothing = ids.new_zeros(0)
+        return nothing, nothing, nothing
+    chosen = ids.flatten() if pixel is None else ids.flatten()[pixel]
+    low, high = (int(value) for value in chosen.aminmax())
+    span = high - low + 1
+    if batch * span > 4 * ids.numel() + 1024:
         # ids far apart: sort them, since a table over their whole range would be large
         values, ids = torch.unique(ids, return_inverse=True)
-        span = len(values)
-    else:
-        ids = ids - low
-    key = picture_of_pixel * span + ids
-    present = torch.zeros(instances.shape[0] * span, dtype=torch.long, device=flat.device)
+        low, span = 0, len(values)
+    key = ids + (torch.arange(batch, device=ids.device) * span - low)[:, None]
+    key = key.flatten() if pixel is None else key.flatten()[pixel]
+    present = torch.zeros(batch * span, dtype=torch.long, device=ids.device)
     present[key] = 1
     segment = (present.cumsum(0) - 1)[key]
     return pixel, segment, present.nonzero()[:, 0] // span
@@ -183,9 +188,11 @@ def _push(
     return (hinge.sum((1, 2)) / pairs.sum((1, 2)).clamp(min=1)).mean()
 
 
-def _places(instances: Tensor, pixel: Tensor, segment: Tensor, count: int) -> Tensor:
+def _places(instances: Tensor, pixel: Tensor | None, segment: Tensor, count: int) -> Tensor:
     """Centroid y and x, and the radius of the disc of equal area, of each instance: (C, 3), px."""
     height, width = instances.shape[1:]
+    if pixel is None:
+        pixel = torch.arange(len(segment), device=segment.device)
     inside = pixel % (height * width)
     position = torch.stack([inside // width, inside % width], dim=1).float()
     area = torch.bincount(segment, minlength=count)[:, None].float()
@@ -196,112 +203,143 @@ def _places(instances: Tensor, pixel: Tensor, segment: Tensor, count: int) -> Te
 class _MeansAndPull(torch.autograd.Function):
     """Means of the instances and, for each, the mean of [‖μ − x‖ − δv]₊² over its pixels.
 
-    The gradient is written out, because it needs a third of the memory traffic of the recorded one.
-    With h = [‖x − μ‖ − δv]₊ and its direction u = ∂‖x − μ‖/∂x, one pixel of instance c receives
+    The gradient is written out, because the recorded one moves several times as much memory. With
+    h = [‖x − μ‖ − δv]₊ and its direction u = ∂‖x − μ‖/∂x, a pixel of instance c receives
 
-        g = 2 h u · G_c / N_c          through its own distance, where G_c is the gradient of c's pull,
-        (M_c − Σ_{j ∈ c} g_j) / N_c    through the mean, where M_c is the gradient of c's mean.
+        2 h u · G_c / N_c              through its own distance, where G_c is the gradient of c's pull,
+        (M_c − V_c · G_c / N_c) / N_c  through the mean, where M_c is the gradient of c's mean and
+                                       V_c the sum of 2 h u over c's pixels.
+
+    Pixels are visited in blocks, so that what lies between input and gradient stays in the cache; no
+    second tensor of the embedding's size is ever made.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         embedding: Tensor,
-        pixel: Tensor,
+        pixel: Tensor | None,
         segment: Tensor,
         count: int,
         delta_var: float,
         norm: int,
     ) -> tuple[Tensor, Tensor]:
-        x = _take_pixels(embedding, pixel)  # (P, D)
-        size = torch.bincount(segment, minlength=count).to(x.dtype)  # (C,)
-        means = x.new_zeros(count, x.shape[1]).index_add_(0, segment, x) / size[:, None]
-        offset = x
-        for rows, owner in _blocks(x, segment):
-            rows.sub_(means.index_select(0, owner))
-        length = torch.linalg.vector_norm(offset, norm, dim=1)  # (P,)
-        excess = (length - delta_var).clamp_(min=0)
-        pull = x.new_zeros(count).index_add_(0, segment, excess.square()) / size
-        ctx.save_for_backward(pixel, segment, size, offset, length, excess)
+        pixels = _Pixels(embedding, pixel)
+        size = torch.bincount(segment, minlength=count).to(pixels.dtype)  # (C,)
+        means = torch.zeros(count, embedding.shape[1], dtype=size.dtype, device=size.device)
+        for where in pixels.blocks():
+            means.index_add_(0, segment[where], pixels.take(where))
+        means /= size[:, None]
+        pull, direction = torch.zeros_like(size), torch.zeros_like(means)
+        factor = size.new_empty(len(segment))  # 2h / ‖x − μ‖, what stretches x − μ into 2hu
+        for where in pixels.blocks():
+            owner = segment[where]
+            offset = pixels.take(where) - means.index_select(0, owner)
+            length = torch.linalg.vector_norm(offset, norm, dim=1)
+            excess = (length - delta_var).clamp_(min=0)
+            pull.index_add_(0, owner, excess.square())
+            if ctx.needs_input_grad[0]:
+                factor[where] = _factor(length, excess, norm)
+                u = _direction(offset, norm).mul_(factor[where][:, None])
+                direction.index_add_(0, owner, u)
+        ctx.save_for_backward(embedding, pixel, segment, size, means, direction, factor)
         ctx.norm = norm
-        ctx.like = (embedding.shape, embedding.dtype, _is_channels_last(embedding))
-        return means, pull
+        return means, pull / size
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_means: Tensor, grad_pull: Tensor) -> tuple:
-        pixel, segment, size, offset, length, excess = ctx.saved_tensors
-        scale = 2 * excess * (grad_pull / size).index_select(0, segment)  # (P,)
-        if ctx.norm == 2:
-            # at length 0 the offset is 0 as well, so that no direction is lost by the clamp
-            scale /= length.clamp(min=torch.finfo(length.dtype).tiny)
-        else:
-            offset = offset.sign()
-        through_own = torch.zeros_like(grad_means)
-        for rows, owner, factor in _blocks(offset, segment, scale):
-            through_own.index_add_(0, owner, rows * factor[:, None])
-        through_mean = (grad_means - through_own) / size[:, None]  # (C, D)
-        put = _PixelWriter(*ctx.like, device=offset.device)
-        for rows, owner, factor, where in _blocks(offset, segment, scale, pixel):
-            grad = torch.addcmul(through_mean.index_select(0, owner), rows, factor[:, None])
-            put(where, grad)
-        return put.result(), None, None, None, None, None
+        embedding, pixel, segment, size, means, direction, factor = ctx.saved_tensors
+        per_pixel = grad_pull / size  # (C,)
+        through_mean = (grad_means - direction * per_pixel[:, None]) / size[:, None]  # (C, D)
+        pixels = _Pixels(embedding, pixel)
+        # where all pixels are written, nothing needs to be cleared first
+        fresh = torch.empty_like if pixel is None else torch.zeros_like
+        grad = _Pixels(fresh(embedding), pixel)
+        for where in pixels.blocks():
+            owner = segment[where]
+            weight = factor[where] * per_pixel.index_select(0, owner)
+            u = _direction(pixels.take(where) - means.index_select(0, owner), ctx.norm)
+            grad.put(where, u.mul_(weight[:, None]).add_(through_mean.index_select(0, owner)))
+        return grad.values, None, None, None, None, None
 
 
-# Pixels at a time: intermediate results stay in the cache, and none has the full size.
-BLOCK = 2**15
+def _factor(length: Tensor, excess: Tensor, norm: int) -> Tensor:
+    """2h, divided by the length where the direction is the offset itself (:func:`_direction`)."""
+    if norm == 1:
+        return 2 * excess
+    # at length 0 the offset is 0 as well, so that no direction is lost by the clamp
+    return 2 * excess / length.clamp(min=torch.finfo(length.dtype).tiny)
 
 
-def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same stretches of tensors of equal length."""
-    return zip(*(tensor.split(BLOCK) for tensor in tensors), strict=True)
+def _direction(offset: Tensor, norm: int) -> Tensor:
+    """The gradient of ‖offset‖, up to a factor 1/length for the Euclidean norm."""
+    return offset.sign() if norm == 1 else offset
 
 
-def _is_channels_last(x: Tensor) -> bool:
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+BLOCK = 2**14  # pixels at a time
 
 
-def _take_pixels(embedding: Tensor, pixel: Tensor) -> Tensor:
-    """The vectors of the pixels, as a fresh float32 or float64 tensor (P, D)."""
-    _, channels, height, width = embedding.shape
-    if _is_channels_last(embedding):
-        x = embedding.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, pixel)
-    else:
-        area = height * width
-        x = embedding.flatten(2)[pixel // area, :, pixel % area]
-    return x if x.dtype == torch.float64 else x.float()
+class _Pixels:
+    """Some or all vectors of (B, D, H, W), read and written in blocks of pixels.
 
+    ``pixel`` (P,) holds positions in the flattened (B·H·W); ``None`` stands for all of them, which
+    can be read without copying. The values must be contiguous or channels-last.
+    """
 
-class _PixelWriter:
-    """The reverse of :func:`_take_pixels`: a tensor (B, D, H, W) of zeros with some vectors set."""
-
-    def __init__(
-        self,
-        shape: torch.Size,
-        dtype: torch.dtype,
-        channels_last: bool,
-        *,
-        device: torch.device,
-    ) -> None:
-        batch, channels, height, width = shape
-        self.shape, self.channels_last = shape, channels_last
-        area = height * width
-        size = (batch * area, channels) if channels_last else (batch, channels, area)
-        self.values = torch.zeros(size, dtype=dtype, device=device)
-
-    def __call__(self, pixel: Tensor, x: Tensor) -> None:
-        x = x.to(self.values.dtype)
+    def __init__(self, values: Tensor, pixel: Tensor | None) -> None:
+        self.values, self.pixel = values, pixel
+        self.dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
+        batch, channels, height, width = values.shape
+        self.area = height * width
+        self.channels_last = not values.is_contiguous()
         if self.channels_last:
-            self.values.index_copy_(0, pixel, x)
+            self.rows = values.permute(0, 2, 3, 1).view(-1, channels)  # (B·H·W, D)
         else:
-            area = self.values.shape[2]
-            self.values[pixel // area, :, pixel % area] = x
+            self.planes = values.view(batch, channels, -1)  # (B, D, H·W)
+            if pixel is not None:
+                self.picture, self.place = pixel // self.area, pixel % self.area
 
-    def result(self) -> Tensor:
-        batch, channels, height, width = self.shape
+    def blocks(self) -> Iterator[slice]:
+        """Stretches of the P pixels, none across two pictures where all are taken."""
+        end = self.values.shape[0] * self.area if self.pixel is None else len(self.pixel)
+        piece = self.area if self.pixel is None else max(end, 1)
+        for first in range(0, end, piece):
+            last = min(first + piece, end)
+            for start in range(first, last, BLOCK):
+                yield slice(start, min(start + BLOCK, last))
+
+    def take(self, where: slice) -> Tensor:
+        """Vectors (N, D), float32 or float64; perhaps a view, not to be changed."""
         if self.channels_last:
-            return self.values.view(batch, height, width, channels).permute(0, 3, 1, 2)
-        return self.values.view(self.shape)
+            chosen = (
+                self.rows[where]
+                if self.pixel is None
+                else self.rows.index_select(0, self.pixel[where])
+            )
+        elif self.pixel is None:
+            chosen = self._stretch(where).t().contiguous()
+        else:
+            chosen = self.planes[self.picture[where], :, self.place[where]]
+        return chosen.to(self.dtype)
+
+    def put(self, where: slice, vectors: Tensor) -> None:
+        """Replaces the vectors of a block by (N, D)."""
+        vectors = vectors.to(self.values.dtype)
+        if self.channels_last:
+            if self.pixel is None:
+                self.rows[where] = vectors
+            else:
+                self.rows.index_copy_(0, self.pixel[where], vectors)
+        elif self.pixel is None:
+            self._stretch(where).copy_(vectors.t())
+        else:
+            self.planes[self.picture[where], :, self.place[where]] = vectors
+
+    def _stretch(self, where: slice) -> Tensor:
+        """(D, N), a view into one picture."""
+        picture, start = divmod(where.start, self.area)
+        return self.planes[picture, :, start : start + where.stop - where.start]
 
 
 def _check_options(delta_var: float, delta_dist: float, norm: int, reach: float | None) -> None:
