@@ -56,7 +56,9 @@ def test_an_answer_that_stops(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHECKERS)
-@pytest.mark.parametrize("answer", [partial(answering(None)), torch.nn.Identity()], ids=["partial", "module"])
+@pytest.mark.parametrize(
+    "answer", [partial(answering(None)), torch.nn.Identity()], ids=["partial", "module"]
+)
 def test_callables_without_a_name(name: str, answer: Callable[..., Any]) -> None:
     with pytest.raises(NotYet):
         getattr(exercises, name)(answer)
