@@ -19,12 +19,12 @@ def mean_shift(points: Tensor, radius: float, min_size: int = 1) -> Tensor:
     """Greedy flat-kernel mean shift: one cluster at a time, until no point is left.
 
     Start at a point that no cluster has yet; move to the mean of the free points within ``radius``;
-    repeat until the mean rests; these points are the next cluster. So De Brabandere et al. (2017,
-    section 3.2) cluster, with ``radius`` = their bandwidth b.
+    repeat until the mean rests (at most 50 moves); these points are the next cluster. So De Brabandere
+    et al. (2017, section 3.2) cluster.
 
     Where the paper starts at a random pixel, this starts at the one of up to 256 evenly spaced free
     points that has the most others within ``radius``. So the result is the same on every run, large
-    clusters come first, and a pixel on the seam of two instances starts none.
+    clusters come first, and a pixel on the seam of two instances starts one only at the end.
 
     Args:
         points: float (N, D), on any device.
@@ -38,7 +38,7 @@ def mean_shift(points: Tensor, radius: float, min_size: int = 1) -> Tensor:
         ValueError: for a shape other than (N, D), a radius that is not above 0, min_size below 1, or
             points that are not finite.
 
-    Time is O(N·D) for each cluster found.
+    Time is O(N·D) for each cluster found, dropped ones included.
     """
     if points.ndim != 2:
         raise ValueError(f"points has shape {tuple(points.shape)}; it must be (N, D)")
@@ -176,8 +176,8 @@ def tidy_instances(instances: Tensor, foreground: Tensor, min_size: int) -> Tens
     """Makes every instance one piece, and hands crumbs to the instance next to them.
 
     A label whose pixels do not touch (over edges) becomes several instances. Pieces below
-    ``min_size``, and foreground without a label, go to the nearest kept piece of the same connected
-    foreground; where there is none, to the background.
+    ``min_size``, and foreground without a label, go to the nearest kept piece if it lies in the same
+    connected foreground, else to the background.
 
     Args:
         instances: int64 (H, W), 0 = none.

@@ -46,9 +46,9 @@ def discriminative_loss(
         ignore_index: id of pixels that take no part, like the background.
         reach: push only neighbours: pairs whose centroids in the picture are nearer than ``reach``
             times the sum of their radii (those of discs of the same area), averaged over those pairs.
-            ``None``, the paper's loss, pushes all pairs. Hundreds of instances do not fit 2δd apart
-            from one another; that only neighbours need to differ is due to Kulikov et al. (2018) and
-            Chen et al. (2019).
+            ``None``, the paper's loss, pushes all pairs. With hundreds of like instances
+            a network cannot tell which is which across a picture; that only neighbours need to
+            differ is due to Kulikov et al. (2018) and Chen et al. (2019).
 
     Returns:
         ``{"variance", "distance", "regularization"}``: weighted scalars; their sum is the loss.

@@ -76,7 +76,8 @@ class Matching:
 
     @property
     def dsb_score(self) -> float:
-        """TP / (TP + FP + FN), the measure of the 2018 Data Science Bowl (Caicedo et al., 2019)."""
+        """TP / (TP + FP + FN), at one threshold; the 2018 Data Science Bowl (Caicedo et al., 2019)
+        averaged it over ten (:func:`mean_dsb_score`)."""
         return self._ratio(
             self.true_positives, self.true_positives + self.false_positives + self.false_negatives
         )
@@ -102,7 +103,7 @@ def overlap(predicted: ArrayLike | Tensor, truth: ArrayLike | Tensor) -> Overlap
 
     Raises:
         TypeError: for maps that are not integer.
-        ValueError: for maps of different or empty shapes, or not two-dimensional.
+        ValueError: for maps of different shapes, or not two-dimensional.
     """
     a, b = _label_map("predicted", predicted), _label_map("truth", truth)
     if a.shape != b.shape:

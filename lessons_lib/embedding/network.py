@@ -11,8 +11,8 @@ from lessons_lib.semantic import UNetTrunk  # the one place where Part IV borrow
 class EmbeddingUNet(nn.Module):
     """Predicts foreground scores and pixel embeddings side by side.
 
-    A convolution sees the same thing wherever it looks, so that two equal sticks far apart get equal
-    vectors. Two extra input channels with the pixel's coordinates (Liu et al., 2018, CoordConv) let
+    A convolution does the same wherever it looks, so that two equal sticks in equal surroundings get
+    equal vectors. Two extra input channels with the pixel's coordinates (Liu et al., 2018, CoordConv) let
     the network tell them apart.
 
     Args:

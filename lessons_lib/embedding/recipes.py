@@ -159,7 +159,7 @@ class SticksDiscriminative(DiscriminativeRecipe):
             },
         ),
         "full": Preset(
-            summary="the sources' scenes: eight sticks on 256 x 256 px, one GPU",
+            summary="the full scenes: eight sticks on 256 x 256 px, one GPU",
             steps=8000,
             batch_size=16,
             learning_rate=2e-3,

@@ -70,7 +70,7 @@ def fit(
     Raises:
         ValueError: for an unknown preset or setting; a batch that the processes cannot share evenly;
             ``resume`` without ``out``; ``out`` with a run in it and no ``resume``, or with a run of
-            other settings.
+            other settings; a recipe that finds no sample.
         TrainingDiverged: for a loss that is not finite, naming step, term and samples.
     """
     settled = recipe.preset(preset).with_settings(settings)

@@ -106,3 +106,55 @@ def test_links_between_pages(built: Path) -> None:
             if not (file.parent / link).exists():
                 lost.append(f"{file.relative_to(built)}: {link}")
     assert lost == []
+
+
+FIGURES = {"book/11_discriminative_loss": 8, "book/labs/nuclei": 1}
+
+
+@pytest.mark.parametrize(("name", "fewest"), FIGURES.items())
+def test_embedding_explorer_clusters_in_the_page(
+    name: str, fewest: int, built: Path, browser: Any
+) -> None:
+    """The stored run's figure: a smaller radius shatters, a dragged margin changes the terms."""
+    with Visit(browser, built / f"{name}.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-explorer[data-ready=true]")
+        figure.wait_for()
+
+        def shown(key: str) -> float:
+            return float(figure.get_attribute(f"data-{key}"))
+
+        assert shown("clusters") >= fewest
+        assert shown("radius") == 1.5
+        before = (shown("clusters"), shown("left"))
+        figure.locator("input[value=delta_v]").check()
+        page.wait_for_function("+document.querySelector('.pti-explorer').dataset.radius === 0.5")
+        assert (shown("clusters"), shown("left")) != before
+        pull = shown("pull")
+        slider = figure.get_by_role("slider", name="delta v")
+        box = slider.bounding_box()
+        middle = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + box["width"] * (0.5 - 0.1) / 1.4, middle)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.9, middle, steps=6)
+        page.mouse.up()
+        page.wait_for_function(
+            "old => +document.querySelector('.pti-explorer').dataset.pull < old", arg=pull
+        )
+        assert visit.complaints == []
+
+
+def test_training_replay_scrubs_and_plays(built: Path, browser: Any) -> None:
+    with Visit(browser, built / "book/11_discriminative_loss.html", 1280, "dark") as visit:
+        page = visit.page
+        figure = page.locator(".pti-replay[data-ready=true]")
+        figure.wait_for()
+        assert figure.get_attribute("data-step") == "1"
+        slider = figure.get_by_role("slider", name="training step")
+        assert int(slider.get_attribute("max")) >= 19, "at least 20 recorded steps"
+        slider.press("End")
+        page.wait_for_function("() => document.querySelector('.pti-replay').dataset.step === '400'")
+        slider.press("Home")
+        figure.get_by_role("button").first.click()
+        page.wait_for_function("() => +document.querySelector('.pti-replay').dataset.frame >= 2")
+        assert visit.complaints == []

@@ -173,7 +173,7 @@ def test_no_nan_where_a_pixel_is_its_mean_or_means_coincide(norm, delta_var):
     x = torch.zeros(1, 4, 4, 4, requires_grad=True)
     labels = torch.tensor([1, 1, 2, 2]).view(1, 1, 4).expand(1, 4, 4)
     got = discriminative_loss(x, labels, delta_var=delta_var, norm=norm)
-    assert float(got["distance"]) == pytest.approx(9.0)
+    assert got["distance"].item() == pytest.approx(9.0)
     sum(got.values()).backward()
     assert torch.isfinite(x.grad).all()
 
