@@ -23,8 +23,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for name in needed:
         if root and (Path(root) / name).is_dir():
             continue
-        where = f"LESSONS_DATA={root} has no such folder" if root else "LESSONS_DATA is not set"
+        where = (
+            f"LESSONS_DATA={root} has no such folder"
+            if root
+            else "LESSONS_DATA is not set"
+        )
         reason = f"{item.path.name} needs the data set {name}, but {where}"
         if os.environ.get("LESSONS_REQUIRE_ALL") == "1":
-            pytest.fail(f"{reason} (LESSONS_REQUIRE_ALL=1: not skipped)", pytrace=False)
+            pytest.fail(
+                f"{reason} (LESSONS_REQUIRE_ALL=1: not skipped)", pytrace=False
+            )
         pytest.skip(reason)
