@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessons_lib.embedding import DiscriminativeLoss, discriminative_loss
-from lessons_lib.embedding.loss import number_instances
+from lessons_lib.embedding.pixels import number_instances
 from tests.embedding.oracles import discriminative_loss_loop
 
 NAMES = ("variance", "distance", "regularization")
