@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from lessons_lib.convolution.recipes import DigitsClassifier
 from lessons_lib.embedding.recipes import NucleiDiscriminative, SticksDiscriminative
+from lessons_lib.semantic.recipes import ContextPSPNet, NucleiUNet, ShapesFCN, ShapesUNet
 from lessons_lib.training import Recipe
 
 __all__ = ["RECIPES", "get_recipe"]
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (SticksDiscriminative(), NucleiDiscriminative())
+    recipe.name: recipe
+    for recipe in (
+        DigitsClassifier(),
+        ShapesFCN(32),
+        ShapesFCN(16),
+        ShapesFCN(8),
+        ShapesUNet(),
+        NucleiUNet(),
+        ContextPSPNet(),
+        SticksDiscriminative(),
+        NucleiDiscriminative(),
+    )
 }
 """All recipes by name, in the order of the book.
 

@@ -2,15 +2,26 @@
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from . import camvid, cityscapes, nyuv2, voc, white_blood_cells
 from .convert import CONVERTERS
 from .download import SOURCES, fetch, find_source, is_present
 from .errors import DataError, DownloadError
-from .nuclei_check import check_nuclei
+from .labelled_check import check_labelled
+from .nuclei_check import Report, check_nuclei
 from .paths import root as data_root
 
-CHECKS = {"nuclei": check_nuclei}
+CHECKS: dict[str, Callable[..., Report]] = {
+    "nuclei": check_nuclei,
+    "white-blood-cells": partial(check_labelled, white_blood_cells.find_parts),
+    "voc": partial(check_labelled, voc.find_parts),
+    "cityscapes": partial(check_labelled, cityscapes.find_parts),
+    "camvid": partial(check_labelled, camvid.find_parts),
+    "nyuv2": partial(check_labelled, nyuv2.find_parts),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     commands = {"list": _list, "fetch": _fetch, "check": _check, "convert": _convert}
     try:
         return commands[args.data_command](args)
-    except (DataError, DownloadError, OSError) as error:
+    except (DataError, DownloadError, ImportError, OSError) as error:
         print(f"lessons data {args.data_command}: {error}", file=sys.stderr)
         return 1
 
@@ -49,7 +60,7 @@ def _list(args: argparse.Namespace) -> int:
     for source in SOURCES.values():
         folder = root / source.folder
         state = "here" if is_present(source, folder) else "not here"
-        print(f"{source.name:<12} {state:<9} {source.licence:<8} {source.about}\n{'':<12} {folder}")
+        print(f"{source.name:<18} {state:<9} {source.licence:<8} {source.about}\n{'':<18} {folder}")
     return 0
 
 
@@ -67,9 +78,10 @@ def _check(args: argparse.Namespace) -> int:
     for problem in report.problems:
         print(problem)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.kinds.items()))
+    instances = f"{report.instances} instances, " if args.name == "nuclei" else ""
     print(
         f"{args.name} in {folder}: {report.pictures} pictures ({kinds}), "
-        f"{report.instances} instances, {len(report.problems) or 'no'} problems"
+        f"{instances}{len(report.problems) or 'no'} problems"
     )
     return 1 if report.problems else 0
 

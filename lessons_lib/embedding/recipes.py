@@ -12,8 +12,9 @@ from skimage.measure import label as connected_components
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lessons_lib.data import Nuclei, NucleiCrops, Sticks, normalize_image
-from lessons_lib.data.nuclei import KINDS, STAINED_BACKGROUND
+from lessons_lib.data import BrightNuclei, Nuclei, NucleiCrops, Sticks
+from lessons_lib.data.bright_nuclei import prepare_nuclei
+from lessons_lib.data.nuclei import KINDS
 from lessons_lib.embedding.clustering import cluster_picture, merge_pieces, tidy_instances
 from lessons_lib.embedding.loss import discriminative_loss
 from lessons_lib.embedding.metrics import (
@@ -276,8 +277,7 @@ class NucleiDiscriminative(DiscriminativeRecipe):
         return BrightNuclei(Nuclei(split="test"))
 
     def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
-        stained = float(image.mean(0).median()) >= STAINED_BACKGROUND
-        return bright_nuclei(normalize_image(image), stained)
+        return prepare_nuclei(image)
 
     def cluster(self, embedding: Tensor, foreground: Tensor, options: Mapping[str, Any]) -> Tensor:
         # far apart, two nuclei may share a place in embedding space: what does not touch is two
@@ -307,32 +307,6 @@ class NucleiDiscriminative(DiscriminativeRecipe):
                 f"{prefix}absolute_dic": abs(count_difference(found, truth)),
             }
         return row
-
-
-class BrightNuclei(Dataset):
-    """Pictures or crops of nuclei as the network sees them: one channel, nuclei bright on dark."""
-
-    def __init__(self, nuclei: Nuclei | NucleiCrops) -> None:
-        self.nuclei = nuclei
-
-    def __len__(self) -> int:
-        return len(self.nuclei)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = self.nuclei[index]
-        image = sample["image"]
-        if isinstance(self.nuclei, Nuclei):  # crops are normalised with the limits of their picture
-            image = normalize_image(image)
-        return {**sample, "image": bright_nuclei(image, sample["kind"] == "stained")}
-
-
-def bright_nuclei(image: Tensor, stained: bool) -> Tensor:
-    """Brightness (1, H, W) of a normalised (3, H, W), turned over where a dye makes nuclei dark.
-
-    The square root brings out dim nuclei, of which some have a twentieth of the brightest's light.
-    """
-    gray = image.mean(0, keepdim=True)
-    return (1 - gray if stained else gray).sqrt()
 
 
 def _mask_iou(predicted: Tensor, truth: Tensor) -> float:

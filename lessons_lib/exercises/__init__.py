@@ -5,10 +5,31 @@ wrong answer it raises :class:`NotYet` with what to look at next.
 """
 
 from lessons_lib.exercises.checking import NotYet
+from lessons_lib.exercises.convolution import (
+    check_convolve,
+    check_layer_sizes,
+    check_pixels_seen,
+)
 from lessons_lib.exercises.discriminative_loss import (
     check_local_push_term,
     check_push_term,
     check_safe_radii,
 )
+from lessons_lib.exercises.transposed_convolution import (
+    check_input_sizes,
+    check_stamps_per_phase,
+    check_transposed_row,
+)
 
-__all__ = ["NotYet", "check_local_push_term", "check_push_term", "check_safe_radii"]
+__all__ = [
+    "NotYet",
+    "check_convolve",
+    "check_input_sizes",
+    "check_layer_sizes",
+    "check_local_push_term",
+    "check_pixels_seen",
+    "check_push_term",
+    "check_safe_radii",
+    "check_stamps_per_phase",
+    "check_transposed_row",
+]

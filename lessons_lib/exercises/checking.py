@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -45,3 +46,17 @@ def number(answer: Any, what: str) -> float:
 def close(a: float, b: float) -> bool:
     """Equal up to rounding."""
     return abs(a - b) <= 1e-5 * max(1.0, abs(b))
+
+
+def numbers(answer: Any, what: str, ndim: int = 1) -> NDArray[np.float64]:
+    """The answer as an array of finite numbers with so many axes, not empty."""
+    yours = f"{what} should be {'a row' if ndim == 1 else 'an array'} of numbers; yours is"
+    try:
+        value = answer.detach().numpy() if isinstance(answer, Tensor) else np.asarray(answer)
+    except (RuntimeError, TypeError, ValueError):  # rows of unlike lengths
+        raise NotYet(f"{yours} a {type(answer).__name__}.") from None
+    if value.dtype.kind not in "fiu" or value.ndim != ndim or value.size == 0:
+        raise NotYet(f"{yours} a {type(answer).__name__} of shape {value.shape}.")
+    if not np.isfinite(value).all():
+        raise NotYet(f"{what} holds numbers that are not finite; look for a division by zero.")
+    return value.astype(np.float64)

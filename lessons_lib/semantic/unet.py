@@ -159,7 +159,8 @@ class UNet(nn.Module):
     """U-Net with a 1 x 1 convolution to ``out_channels`` scores per pixel.
 
     Args as :class:`UNetTrunk`. Shapes: (B, in_channels, H, W) → (B, out_channels, H', W'); H' = H
-    and W' = W with ``padding="same"``, 572 → 388 with ``"valid"`` as in the paper's figure 1.
+    and W' = W with ``padding="same"``, 572 → 388 with ``"valid"`` as in the paper's figure 1. The
+    output is ``{"semantic": scores}``.
     """
 
     def __init__(
@@ -184,5 +185,16 @@ class UNet(nn.Module):
         )
         self.head = nn.Conv2d(base_channels, out_channels, 1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.trunk(image))
+    @property
+    def margin(self) -> int:
+        """How far a pixel's score may depend on others, px: see :func:`~lessons_lib.semantic.tiles`.
+
+        A block of 2^depth pixels on the pooling's grid depends on 6 * 2^depth - 2 pixels beside it (two
+        convolutions of 3 x 3 a level, and the cells of the coarser levels); rounded up to a multiple
+        of 2^depth, so that tiles stay on the grid. Unpadded convolutions lose 6 * 2^depth - 4 on each
+        side (92 at the paper's depth of 4): their grid begins two pixels further in.
+        """
+        return 6 * 2**self.trunk.depth
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        return {"semantic": self.head(self.trunk(image))}

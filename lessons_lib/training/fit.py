@@ -90,9 +90,12 @@ def fit(
         model = recipe.model(settled.options).to(memory_format=torch.channels_last)
         if len(data) == 0:  # type: ignore[arg-type]
             raise ValueError(f"recipe {recipe.name} found no sample to train on")
+        recipe.initialize(model, settled.options)
         # only now, so that a run which could not start leaves no folder behind
         folder = claim_folder(out, resume, {**identity, **describe(settled)}, accelerator)
-        model, optimizer = accelerator.prepare(model, _optimizer(model, settled))
+        model, optimizer = accelerator.prepare(
+            model, _optimizer(recipe.parameter_groups(model, settled.options), settled)
+        )
         log = Log(folder, accelerator)
         checkpoints = state.Checkpoints(folder / "checkpoints", accelerator) if folder else None
         start, best, spent = 0, float("-inf"), 0.0
@@ -114,7 +117,7 @@ def fit(
             model.train()
             batch = _to_device(batch, accelerator.device)
             for group in optimizer.param_groups:
-                group["lr"] = settled.learning_rate_at(step)
+                group["lr"] = group["factor"] * settled.learning_rate_at(step)
             terms = recipe.loss(model(batch["image"]), batch, settled.options)
             _check_finite(terms, step, batch)
             optimizer.zero_grad()
@@ -205,14 +208,13 @@ def _loader(
     )
 
 
-def _optimizer(model: nn.Module, preset: Preset) -> torch.optim.Optimizer:
+def _optimizer(groups: list[dict[str, Any]], preset: Preset) -> torch.optim.Optimizer:
+    groups = [{"factor": 1.0, **group} for group in groups]
     if preset.optimizer == "sgd":
         return torch.optim.SGD(
-            model.parameters(), preset.learning_rate, momentum=0.9, weight_decay=preset.weight_decay
+            groups, preset.learning_rate, momentum=0.9, weight_decay=preset.weight_decay
         )
-    return torch.optim.AdamW(
-        model.parameters(), preset.learning_rate, weight_decay=preset.weight_decay
-    )
+    return torch.optim.AdamW(groups, preset.learning_rate, weight_decay=preset.weight_decay)
 
 
 def _to_device(batch: Batch, device: torch.device) -> Batch:

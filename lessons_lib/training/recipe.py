@@ -134,6 +134,19 @@ class Recipe(ABC):
     def model(self, options: Mapping[str, Any]) -> nn.Module:
         """A network with fresh weights."""
 
+    def initialize(self, model: nn.Module, options: Mapping[str, Any]) -> None:  # noqa: B027
+        """Gives a fresh model what it begins with, such as a backbone's weights; by default nothing."""
+
+    def parameter_groups(
+        self, model: nn.Module, options: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """What the optimiser trains: groups as torch takes them, each with ``params``.
+
+        ``factor`` in a group multiplies its learning rate, for layers that have to learn more than
+        a pretrained backbone. By default one group of all parameters that ask for a gradient.
+        """
+        return [{"params": [p for p in model.parameters() if p.requires_grad]}]
+
     @abstractmethod
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
         """The samples of a run that sees ``count`` of them. Sample i depends on (seed, i) only."""
@@ -186,11 +199,15 @@ class Recipe(ABC):
         return self.presets[name]
 
 
+RAGGED = ("boxes", "labels", "masks")
+"""Entries with one row an object, so that samples differ in their length."""
+
+
 def collate(samples: Sequence[Batch]) -> Batch:
-    """Stacks tensors, lists everything else."""
+    """Stacks tensors; lists everything else, and what has one row an object (:data:`RAGGED`)."""
     return {
         key: torch.stack([sample[key] for sample in samples])
-        if isinstance(samples[0][key], Tensor)
+        if isinstance(samples[0][key], Tensor) and key not in RAGGED
         else [sample[key] for sample in samples]
         for key in samples[0]
     }

@@ -3,8 +3,24 @@
 They answer without a kernel: everything they compute, they compute in the page.
 """
 
+from lessons_lib.widgets.convolution_stepper import ConvolutionStepper
 from lessons_lib.widgets.embedding_explorer import EmbeddingExplorer
 from lessons_lib.widgets.figure import Figure
+from lessons_lib.widgets.metric_that_lies import MetricThatLies
+from lessons_lib.widgets.pyramid_explorer import PyramidExplorer
+from lessons_lib.widgets.skip_switch import SkipSwitch
+from lessons_lib.widgets.stride_overlay import StrideOverlay
 from lessons_lib.widgets.training_replay import TrainingReplay
+from lessons_lib.widgets.transposed_stepper import TransposedStepper
 
-__all__ = ["EmbeddingExplorer", "Figure", "TrainingReplay"]
+__all__ = [
+    "ConvolutionStepper",
+    "EmbeddingExplorer",
+    "Figure",
+    "MetricThatLies",
+    "PyramidExplorer",
+    "SkipSwitch",
+    "StrideOverlay",
+    "TrainingReplay",
+    "TransposedStepper",
+]

@@ -215,12 +215,6 @@ function format(value) {
   return value !== 0 && value < 0.001 ? "< 0.001" : value.toFixed(3);
 }
 
-function number(label) {
-  const value = make("b", {}, "–");
-  const text = make("span", {}, label);
-  return { element: make("div", { class: "pti-number" }, value, text), value, text };
-}
-
 function render({ model, el }) {
   const picture = decodePicture(model.get("picture"));
   const space = decodeEmbedding(model);

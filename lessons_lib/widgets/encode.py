@@ -204,6 +204,24 @@ def check_positive(name: str, value: float) -> float:
     return value
 
 
+def check_whole(name: str, value: Any, low: int, high: int, rule: str = "") -> int:
+    """Return a whole number, or raise ValueError unless it is from ``low`` to ``high``.
+
+    Args:
+        name: What the argument is called.
+        value: The argument.
+        low: Smallest value allowed.
+        high: Largest value allowed.
+        rule: How the largest value comes about, for the message.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{name} is {value!r}; expected a whole number from {low} to {high}")
+    if not low <= value <= high:
+        limit = f"{high} = {rule}" if rule else f"{high}"
+        raise ValueError(f"{name} is {value}; expected a whole number from {low} to {limit}")
+    return int(value)
+
+
 def as_floats(values: np.ndarray) -> Any:
     """Return nested lists of short decimals, so that the stored text is small and stable."""
     return np.round(np.asarray(values, dtype=np.float64), 5).tolist()

@@ -99,6 +99,45 @@ function choice({ label, name, options, value, onChange }) {
   return { element: make("fieldset", { class: "pti-choice" }, make("legend", {}, label), row), set };
 }
 
+/** A tick box that looks like a switch; `set` moves it without calling `onChange`. */
+function toggle({ label, name, value, onChange }) {
+  const input = make("input", { type: "checkbox", name, "aria-label": name });
+  const set = (v) => (input.checked = v);
+  input.addEventListener("change", () => onChange(input.checked));
+  set(value);
+  return { element: make("label", { class: "pti-toggle" }, input, make("span", {}, label)), input, set };
+}
+
+/** A number with a line of text under it. */
+function number(label) {
+  const value = make("b", {}, "–");
+  const text = make("span", {}, label);
+  return { element: make("div", { class: "pti-number" }, value, text), value, text };
+}
+
+/** A button that calls `step` again and again until it returns false; `start` comes first. */
+function player({ root, start, step, pause = 700 }) {
+  const button = make("button", { type: "button", class: "pti-button" });
+  let timer = 0;
+  const show = () => {
+    button.textContent = timer ? "❚❚ Pause" : "▶ Play";
+    if (root()) root().dataset.playing = Boolean(timer);
+  };
+  const stop = () => {
+    clearInterval(timer);
+    timer = 0;
+    show();
+  };
+  button.addEventListener("click", () => {
+    if (timer) return stop();
+    timer = setInterval(() => step() || stop(), pause);
+    show();
+    start();
+  });
+  show();
+  return { element: button, stop };
+}
+
 /** Tells screen readers what changed, at most every half second and only the latest. */
 function announcer(root) {
   const region = make("div", { class: "pti-hidden", role: "status", "aria-live": "polite" });
@@ -123,17 +162,21 @@ function onNextFrame(task) {
   };
 }
 
-/** A titled canvas as sharp as the screen; `draw(context, width, height)` works in CSS pixels. */
+/** A titled canvas as sharp as the screen; `draw(context, width, height)` works in CSS pixels.
+ * `ratio` is height by width, or a function of the width.
+ */
 function panel({ title, caption = "", label, ratio, draw, interactive = true }) {
   const role = interactive ? { role: "application", tabindex: "0" } : { role: "img" };
   const canvas = make("canvas", { "aria-label": label, ...role });
-  canvas.style.aspectRatio = `1 / ${ratio}`;
+  const shape = typeof ratio === "function" ? ratio : () => ratio;
+  canvas.style.aspectRatio = `1 / ${shape(320)}`;
   const parts = [make("div", { class: "pti-title" }, title), canvas];
   if (caption) parts.push(make("div", { class: "pti-caption" }, caption));
   const paint = () => {
     const width = canvas.clientWidth;
     if (!width) return; // hidden: the observer calls again
-    const height = width * ratio;
+    const height = width * shape(width);
+    canvas.style.aspectRatio = `${width} / ${height}`;
     const sharp = window.devicePixelRatio || 1;
     const size = [Math.round(width * sharp), Math.round(height * sharp)];
     if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;

@@ -11,7 +11,7 @@ import inspect
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import traitlets
@@ -27,6 +27,9 @@ class Figure(anywidget.AnyWidget):
     helpers of ``figure.js`` stand before the figure's own module, in one text, so the module uses
     them without importing anything; ``figure.css`` likewise stands before its style sheet.
 
+    A subclass that names ``_helpers`` finds them before its module too: ``("cells",)`` brings
+    ``cells.js``, which lies beside ``figure.js``.
+
     Attributes:
         alt: What the figure shows, in a sentence, for readers who cannot see it.
     """
@@ -34,6 +37,7 @@ class Figure(anywidget.AnyWidget):
     # Text, not paths: anywidget would watch a path with a thread, and the state would depend on it.
     _esm: str
     _css: str
+    _helpers: ClassVar[tuple[str, ...]] = ()
 
     alt = traitlets.Unicode("").tag(sync=True)
 
@@ -49,7 +53,14 @@ class Figure(anywidget.AnyWidget):
         source = Path(inspect.getfile(cls)) if cls.__module__ != "__main__" else None
         if source and source.with_suffix(".js").is_file():
             styles = source.with_suffix(".css")
-            cls._esm = _packed(_HERE / "figure.js") + _packed(source.with_suffix(".js"))
+            cls._esm = "".join(
+                _packed(path)
+                for path in (
+                    _HERE / "figure.js",
+                    *(_HERE / f"{name}.js" for name in cls._helpers),
+                    source.with_suffix(".js"),
+                )
+            )
             cls._css = _packed(_HERE / "figure.css") + (_packed(styles) if styles.is_file() else "")
         elif not hasattr(cls, "_esm"):  # a subclass of a finished figure inherits its module
             name = source.with_suffix(".js").name if source else f"{cls.__name__}.js"

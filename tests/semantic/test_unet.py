@@ -9,14 +9,14 @@ def test_the_papers_network():
     net = UNet(1, 2, padding="valid", normalize=False)
     assert sum(p.numel() for p in net.parameters()) == 31_030_658
     with torch.inference_mode():
-        assert net(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+        assert net(torch.zeros(1, 1, 572, 572))["semantic"].shape == (1, 2, 388, 388)
 
 
 @pytest.mark.parametrize("skips", ["concatenate", "sum", "none"])
 @pytest.mark.parametrize("size", [(16, 16), (17, 30), (3, 3), (1, 50)])
 def test_same_padding_keeps_any_size(skips, size):
     net = UNet(3, 4, base_channels=4, depth=3, skips=skips).eval()
-    assert net(torch.zeros(2, 3, *size)).shape == (2, 4, *size)
+    assert net(torch.zeros(2, 3, *size))["semantic"].shape == (2, 4, *size)
 
 
 def test_valid_padding_equals_the_inside_of_a_larger_picture():
@@ -25,15 +25,15 @@ def test_valid_padding_equals_the_inside_of_a_larger_picture():
     net = UNet(1, 2, base_channels=4, depth=2, padding="valid", normalize=False).eval()
     large = torch.randn(1, 1, 108, 108)
     small = large[..., 8:100, 8:100]  # offset a multiple of 2^depth
-    inside = net(large)
-    offset = (inside.shape[-1] - net(small).shape[-1]) // 2
+    inside, found = net(large)["semantic"], net(small)["semantic"]
+    offset = (inside.shape[-1] - found.shape[-1]) // 2
     cut = inside[..., offset:-offset, offset:-offset]
-    torch.testing.assert_close(net(small), cut, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, cut, rtol=1e-4, atol=1e-5)
 
 
 def test_every_parameter_gets_a_gradient():
     net = UNet(2, 3, base_channels=4, depth=2)
-    net(torch.randn(2, 2, 16, 16)).square().sum().backward()
+    net(torch.randn(2, 2, 16, 16))["semantic"].square().sum().backward()
     assert all(p.grad is not None for p in net.parameters())
 
 

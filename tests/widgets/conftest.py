@@ -42,3 +42,19 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         context.close()
     assert not complaints
     assert [url for url in requests if not url.startswith(("file:", "blob:"))] == []
+
+
+@pytest.fixture
+def call(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Return call(source, code, **values): runs code in a page, `m` being the source's module."""
+    page = browser.new_page()
+
+    def run(source: str, code: str, **values: Any) -> Any:
+        script = """async ([source, code, values]) => {
+            const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+            return new Function("m", "v", `return (${code})`)(await import(url), values);
+        }"""
+        return page.evaluate(script, [source, code, values])
+
+    yield run
+    page.close()

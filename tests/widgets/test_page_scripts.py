@@ -17,22 +17,6 @@ from lessons_lib.widgets import EmbeddingExplorer, TrainingReplay
 Call = Callable[..., Any]
 
 
-@pytest.fixture
-def call(browser: Any) -> Call:
-    """Return call(source, code, **values): runs code in a page, `m` being the source's module."""
-    page = browser.new_page()
-
-    def run(source: str, code: str, **values: Any) -> Any:
-        script = """async ([source, code, values]) => {
-            const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-            return new Function("m", "v", `return (${code})`)(await import(url), values);
-        }"""
-        return page.evaluate(script, [source, code, values])
-
-    yield run
-    page.close()
-
-
 def cluster_in_page(call: Call, points: np.ndarray, radius: float, min_size: int) -> np.ndarray:
     code = "[...m.meanShift(Float64Array.from(v.points), v.dims, v.radius, v.size)]"
     values = {"points": points.ravel().tolist(), "dims": points.shape[1]}

@@ -1,0 +1,6 @@
+def layer_sizes(size, layers):
+    sizes = []
+    for k, s, p in layers:
+        size = (size + p - k) // s + 1
+        sizes.append(size)
+    return sizes

@@ -1,0 +1,2 @@
+def pixels_seen(dilations):
+    return 3 ** len(dilations)

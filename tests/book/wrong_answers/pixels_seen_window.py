@@ -1,0 +1,2 @@
+def pixels_seen(dilations):
+    return 1 + 2 * sum(dilations)
