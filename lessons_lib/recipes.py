@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from lessons_lib.convolution.recipes import DigitsClassifier
 from lessons_lib.embedding.recipes import NucleiDiscriminative, SticksDiscriminative
+from lessons_lib.semantic.public_recipes import (
+    VOCFCN,
+    CamVidPSPNet,
+    CityscapesPSPNet,
+    NYUv2PSPNet,
+    VOCPSPNet,
+    WhiteBloodCellsFCN,
+)
 from lessons_lib.semantic.recipes import ContextPSPNet, NucleiUNet, ShapesFCN, ShapesUNet
 from lessons_lib.training import Recipe
 
@@ -16,9 +24,15 @@ RECIPES: dict[str, Recipe] = {
         ShapesFCN(32),
         ShapesFCN(16),
         ShapesFCN(8),
+        WhiteBloodCellsFCN(),
+        VOCFCN(),
         ShapesUNet(),
         NucleiUNet(),
         ContextPSPNet(),
+        VOCPSPNet(),
+        CityscapesPSPNet(),
+        CamVidPSPNet(),
+        NYUv2PSPNet(),
         SticksDiscriminative(),
         NucleiDiscriminative(),
     )

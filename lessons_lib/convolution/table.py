@@ -61,10 +61,9 @@ class Layer:
 class LayerTable:
     """What :func:`layer_table` returns; prints as text, and in a notebook as a table.
 
-    Attributes:
-        rows: one for each call of a layer, in the order of the calls. What happens outside of
-            layers (functions that multiply, parameters that no called layer owns) stands in a last
-            row named ``(elsewhere)``, if there is any.
+    ``rows`` has one entry for each call of a layer, in the order of the calls. What happens outside
+    of layers (functions that multiply, parameters that no called layer owns) stands in a last row
+    named ``(elsewhere)``, if there is any.
     """
 
     rows: tuple[Layer, ...]
@@ -101,7 +100,9 @@ class LayerTable:
             parts = []
             for number, cell in enumerate(cells):
                 align = "right" if number > 2 else "left"
-                parts.append(f'<{tag} style="text-align: {align}">{html.escape(cell)}</{tag}>')
+                parts.append(
+                    f'<{tag} style="text-align: {align}; padding: 0 0.5em">{html.escape(cell)}</{tag}>'
+                )
             return f"<tr>{''.join(parts)}</tr>"
 
         body = "\n".join(row(one.cells, "td") for one in self.rows)

@@ -64,9 +64,9 @@ class Shapes(Dataset[ShapesScene]):
         *,
         size: int = 128,
         count: int | tuple[int, int] = (2, 4),
-        radius: tuple[int, int] = (20, 40),
+        radius: tuple[int, int] = (18, 36),
         rod_width: tuple[int, int] = (6, 10),
-        min_visible: float = 0.6,
+        min_visible: float = 0.85,
         rotate: float = 20.0,
         noise: float = 0.03,
         seed: int = 0,
@@ -109,7 +109,7 @@ class Shapes(Dataset[ShapesScene]):
         if not 0 <= index < self.length:
             raise IndexError(f"index is {index}; it must be in 0..{self.length - 1}")
         rng = np.random.default_rng((self.seed, index))
-        image = texture(rng, (self.size, self.size))
+        image = texture(rng, (self.size, self.size), rng.uniform(0.05, 0.35, 3))
         instances = np.zeros((self.size, self.size), np.int64)
         labels: list[int] = []
         areas: list[int] = [0]
@@ -184,11 +184,8 @@ def fill_polygon(points: np.ndarray, size: int) -> np.ndarray:
     return mask.astype(bool)
 
 
-def texture(
-    rng: np.random.Generator, size: tuple[int, int], colour: np.ndarray | None = None
-) -> np.ndarray:
+def texture(rng: np.random.Generator, size: tuple[int, int], colour: np.ndarray) -> np.ndarray:
     """A patch float32 (H, W, 3) of one colour, shaded, with stripes, a chequer, blobs or nothing."""
-    colour = rng.uniform(0.1, 0.9, 3) if colour is None else colour
     angle, frequency = rng.uniform(0, np.pi), 2 * np.pi / rng.uniform(5, 12)
     phase, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.03, 0.1)
     y, x = np.ogrid[: size[0], : size[1]]
@@ -213,8 +210,8 @@ def paint(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> None
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     inside, part = mask[box], image[box]
-    colours = rng.uniform(0.05, 0.95, (8, 3))
-    far = np.abs(colours - part[inside].mean(0)).max(1) > 0.3
+    colours = rng.uniform(0.4, 0.95, (8, 3))
+    far = np.abs(colours - part[inside].mean(0)).max(1) > 0.25
     patch = texture(rng, (len(inside), inside.shape[1]), colours[int(far.argmax())])
     part[inside] = patch[inside]
 

@@ -15,21 +15,41 @@ from lessons_lib.exercises.discriminative_loss import (
     check_push_term,
     check_safe_radii,
 )
+from lessons_lib.exercises.fcn import check_fuse, check_mean_iou, check_score_rows
+from lessons_lib.exercises.pspnet import (
+    check_dilated_layers,
+    check_pool_valid,
+    check_rows_read_twice,
+)
 from lessons_lib.exercises.transposed_convolution import (
     check_input_sizes,
     check_stamps_per_phase,
     check_transposed_row,
 )
+from lessons_lib.exercises.unet import (
+    check_border_lost,
+    check_contact_class,
+    check_mirrored_row,
+)
 
 __all__ = [
     "NotYet",
+    "check_border_lost",
+    "check_contact_class",
     "check_convolve",
+    "check_dilated_layers",
+    "check_fuse",
     "check_input_sizes",
     "check_layer_sizes",
     "check_local_push_term",
+    "check_mean_iou",
+    "check_mirrored_row",
     "check_pixels_seen",
+    "check_pool_valid",
     "check_push_term",
+    "check_rows_read_twice",
     "check_safe_radii",
+    "check_score_rows",
     "check_stamps_per_phase",
     "check_transposed_row",
 ]

@@ -158,3 +158,109 @@ def test_training_replay_scrubs_and_plays(built: Path, browser: Any) -> None:
         figure.get_by_role("button").first.click()
         page.wait_for_function("() => +document.querySelector('.pti-replay').dataset.frame >= 2")
         assert visit.complaints == []
+
+
+def test_convolution_stepper_answers_in_its_chapter(built: Path, browser: Any) -> None:
+    """A longer stride makes the output smaller, as the formula says; the mouse picks a cell."""
+    with Visit(browser, built / "book/01_convolution.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-convolution[data-ready=true]")
+        figure.wait_for()
+        assert figure.get_attribute("data-output-size") == "6x6"
+        stride = figure.get_by_role("slider", name="stride", exact=True)
+        stride.press("ArrowRight")
+        page.wait_for_selector(".pti-convolution[data-output-size='3x3']")
+        canvas = figure.locator("canvas").nth(2)
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 5 / 6, box["y"] + box["height"] / 2)
+        page.wait_for_selector(".pti-convolution[data-selected='1,2']")
+        dilation = figure.get_by_role("slider", name="dilation", exact=True)
+        dilation.press("End")  # 3 x 3 taps, three apart: 7 of the 8 pixels
+        page.wait_for_selector(".pti-convolution[data-output-size='1x1']")
+        assert visit.complaints == []
+
+
+def test_transposed_stepper_agrees_in_its_chapter(built: Path, browser: Any) -> None:
+    """All three views give the same numbers, also after the sliders have moved."""
+    with Visit(browser, built / "book/02_transposed_convolution.html", 1280, "dark") as visit:
+        page = visit.page
+        figure = page.locator(".pti-transposed[data-ready=true]")
+        figure.wait_for()
+        assert figure.get_attribute("data-output-size") == "7"
+        figure.get_by_role("slider", name="output padding", exact=True).press("ArrowRight")
+        page.wait_for_selector(".pti-transposed[data-output-size='8']")
+        for view in ("zeros", "matrix", "scatter"):
+            figure.locator(f"input[value='{view}']").click()
+            page.wait_for_selector(f".pti-transposed[data-view='{view}'][data-agree='true']")
+        stride = figure.get_by_role("slider", name="stride", exact=True)
+        stride.press("Home")  # stride 1 has no room for an output padding of 1: refused, and said
+        page.wait_for_selector(".pti-transposed[data-legal='false']")
+        assert visit.complaints == []
+
+
+def test_skip_switch_loses_something_in_its_chapter(built: Path, browser: Any) -> None:
+    """Each skip that is cut costs pixels; all back on gives the prediction of the beginning."""
+    with Visit(browser, built / "book/04_unet.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-skip[data-ready=true]")
+        figure.wait_for()
+        switches = figure.get_by_role("checkbox", name=re.compile("^stride"))
+        count = switches.count()
+        assert count >= 3
+        assert figure.get_attribute("data-state") == "1" * count
+        best = int(figure.get_attribute("data-wrong"))
+        for k in range(count):
+            switches.nth(k).click()
+            off = "0" * (k + 1) + "1" * (count - k - 1)
+            page.wait_for_selector(f".pti-skip[data-state='{off}']")
+            assert int(figure.get_attribute("data-wrong")) > best
+        figure.get_by_role("checkbox", name="mark wrong pixels").click()
+        page.wait_for_selector(".pti-skip[data-errors='false']")
+        for k in range(count):
+            switches.nth(k).press("Space")
+        page.wait_for_selector(f".pti-skip[data-state='{'1' * count}']")
+        assert int(figure.get_attribute("data-wrong")) == best
+        assert visit.complaints == []
+
+
+def test_strides_are_compared_in_the_chapter_on_fcn(built: Path, browser: Any) -> None:
+    """The line is dragged, and a finer stride scores better."""
+    with Visit(browser, built / "book/03_fcn.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-stride[data-ready=true]")
+        figure.wait_for()
+        assert (figure.get_attribute("data-shown"), figure.get_attribute("data-stride")) == (
+            "32s",
+            "32",
+        )
+        coarse = float(figure.get_attribute("data-score"))
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        middle = box["y"] + box["height"] / 3
+        page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.9, middle, steps=6)
+        page.mouse.up()
+        page.wait_for_function("+document.querySelector('.pti-stride').dataset.divider > 0.85")
+        canvas.press("ArrowDown")
+        canvas.press("ArrowDown")
+        page.wait_for_selector(".pti-stride[data-shown='8s']")
+        assert float(figure.get_attribute("data-score")) > coarse + 0.1
+        assert visit.complaints == []
+
+
+def test_accuracy_can_be_made_to_lie_in_the_chapter_on_fcn(built: Path, browser: Any) -> None:
+    """The figure's question has an answer: empty background, and objects lost."""
+    with Visit(browser, built / "book/03_fcn.html", 1280, "dark") as visit:
+        page = visit.page
+        figure = page.locator(".pti-metric[data-ready=true]")
+        figure.wait_for()
+        assert figure.get_attribute("data-pixel") == figure.get_attribute("data-miou") == "1.000000"
+        assert figure.get_attribute("data-solved") == "false"
+        figure.get_by_role("button", name="Predict background everywhere").click()
+        page.wait_for_selector(".pti-metric[data-lost='1,2,3,4']")
+        figure.get_by_role("slider", name="empty background").press("End")
+        page.wait_for_selector(".pti-metric[data-solved='true']")
+        assert visit.complaints == []

@@ -167,6 +167,7 @@ def test_large_padding_is_legal() -> None:
     assert conv_output_size(5, 3, 1, 9) == F.conv1d(INPUTS[5], WEIGHTS[3], padding=9).shape[-1]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # torch says that it copies
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
 @pytest.mark.parametrize("k", [1, 2, 3, 6])
 @pytest.mark.parametrize("d", [1, 2])

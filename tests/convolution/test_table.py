@@ -266,6 +266,7 @@ def test_text_and_html() -> None:
         "a<b>&  Conv2d  1 × 6 × 6          10            324     3       1",
         "total                             10            324",
     ]
+    assert repr(table) == str(table)
     shown = table._repr_html_()
     assert "a&lt;b&gt;&amp;" in shown and "<b>" not in shown
     assert shown.count("<tr>") == 3

@@ -1,0 +1,10 @@
+def dilated_layers(layers, output_stride):
+    found, reached, dilation = [], 1, 1
+    for kernel, stride in layers:
+        if reached * stride <= output_stride:
+            reached *= stride
+            found.append((kernel, stride, dilation))
+        else:
+            dilation *= stride
+            found.append((kernel, 1, dilation))
+    return found

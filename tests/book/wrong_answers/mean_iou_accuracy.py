@@ -1,0 +1,5 @@
+import numpy as np
+
+
+def mean_iou(confusion):
+    return np.nanmean(np.diag(confusion) / confusion.sum(1))

@@ -1,0 +1,6 @@
+import torch.nn.functional as F
+
+
+def pool_valid(x, valid, bins):
+    weight = valid[:, None].float()
+    return F.adaptive_avg_pool2d(x * weight, bins) / F.adaptive_avg_pool2d(weight, bins)
