@@ -242,7 +242,15 @@ class ContextPSPNet(SemanticRecipe):
         return {"ambiguous_iou": float(np.mean(ambiguous)) if ambiguous else 0.0, **metrics}
 
 
-NUCLEI = {"size": 96, "base_channels": 16, "depth": 3, "w0": 10.0, "sigma": 5.0, "min_size": 20}
+NUCLEI = {
+    "size": 96,
+    "base_channels": 16,
+    "depth": 3,
+    "gap": True,
+    "w0": 10.0,
+    "sigma": 5.0,
+    "min_size": 20,
+}
 
 
 class NucleiUNet(SemanticRecipe):
@@ -293,7 +301,7 @@ class NucleiUNet(SemanticRecipe):
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
         crops = NucleiCrops(Nuclei(split="train"), size=options["size"], length=count, seed=seed)
-        return SeparatedNuclei(crops, options["w0"], options["sigma"])
+        return SeparatedNuclei(crops, options["w0"], options["sigma"], options["gap"])
 
     def validation_data(self, options: Mapping[str, Any]) -> SeparatedNuclei:
         return SeparatedNuclei(Nuclei(split="test"))
@@ -334,18 +342,26 @@ class SeparatedNuclei(Dataset):
         nuclei: pictures, or crops of them.
         w0: height of the border weights; 0 leaves ``weight`` out.
         sigma: their width, px.
+        gap: whether to open the gap; without it ``semantic`` is the nuclei as they are.
     """
 
-    def __init__(self, nuclei: Nuclei | NucleiCrops, w0: float = 0.0, sigma: float = 5.0) -> None:
+    def __init__(
+        self,
+        nuclei: Nuclei | NucleiCrops,
+        w0: float = 0.0,
+        sigma: float = 5.0,
+        gap: bool = True,
+    ) -> None:
         self.nuclei = BrightNuclei(nuclei)
-        self.w0, self.sigma = w0, sigma
+        self.w0, self.sigma, self.gap = w0, sigma, gap
 
     def __len__(self) -> int:
         return len(self.nuclei)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.nuclei[index]
-        apart = separate_touching(sample["instances"])
+        instances = sample["instances"]
+        apart = separate_touching(instances) if self.gap else instances
         sample["semantic"] = (apart > 0).long()
         if self.w0:
             sample["weight"] = border_weight_map(apart, w0=self.w0, sigma=self.sigma)

@@ -15,7 +15,7 @@ Skips = Literal["concatenate", "sum", "none"]
 class DoubleConvolution(nn.Module):
     """Two 3 x 3 convolutions, each followed by batch normalisation (optional) and a ReLU.
 
-    The paper has no normalisation: it came a year later. ``normalize=False`` gives the paper's block.
+    The paper has no normalisation, which was a few months old. ``normalize=False`` gives its block.
     """
 
     def __init__(self, in_channels: int, out_channels: int, padding: Padding, normalize: bool):

@@ -264,3 +264,33 @@ def test_accuracy_can_be_made_to_lie_in_the_chapter_on_fcn(built: Path, browser:
         figure.get_by_role("slider", name="empty background").press("End")
         page.wait_for_selector(".pti-metric[data-solved='true']")
         assert visit.complaints == []
+
+
+def test_the_pyramid_is_explored_in_the_chapter_on_pspnet(built: Path, browser: Any) -> None:
+    """The point moves; at 1 x 1 every place gets the same; only the pyramid names the boats."""
+    with Visit(browser, built / "book/05_pspnet.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-pyramid[data-ready=true]")
+        figure.wait_for()
+        assert figure.get_attribute("data-channel") == "-1"
+        start = figure.get_attribute("data-point")
+        figure.get_by_role("radio", name="1×1", exact=True).check()
+        page.wait_for_selector(".pti-pyramid[data-bin='1']")
+        whole = figure.get_attribute("data-upsampled")
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.04, steps=6)
+        page.mouse.up()
+        page.wait_for_function(
+            "old => document.querySelector('.pti-pyramid').dataset.point !== old", arg=start
+        )
+        assert figure.get_attribute("data-upsampled") == whole
+        figure.get_by_role("radio", name="6×6", exact=True).check()
+        page.wait_for_selector(".pti-pyramid[data-bin='6'][data-cell='0,0']")
+        assert figure.get_attribute("data-upsampled") != whole
+        figure.get_by_role("radio", name="pyramid", exact=True).check()
+        page.wait_for_selector(".pti-pyramid[data-overlay='2']")
+        assert visit.complaints == []
