@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(command)
     command.set_defaults(run=_evaluate)
 
-    command = commands.add_parser("predict", help="instances of your own pictures")
+    command = commands.add_parser("predict", help="what is in your own pictures")
     command.add_argument("recipe")
     command.add_argument("images", nargs="+", type=Path)
     command.add_argument("--weights", type=Path, help="default: those that come with the package")
@@ -131,8 +131,7 @@ def _predict(args: argparse.Namespace) -> int:
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ValueError(f"images has {twice} more than once; results are named after the files")
     for path in args.images:
-        count = predict_file(recipe, model, facts["options"], path, args.out)
-        print(f"{path}: {count} instances")
+        print(f"{path}: {predict_file(recipe, model, facts['options'], path, args.out)}")
     return 0
 
 

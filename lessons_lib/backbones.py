@@ -9,6 +9,7 @@ two processor cores can train on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torchvision
@@ -102,6 +103,7 @@ class ResNet(nn.Module):
     Args:
         name: one of ``resnet18``, ``34``, ``50``, ``101``, ``152``.
         output_stride: 32, 16 or 8; below 32 from ``resnet50`` on, as in torchvision.
+        frozen_norm: batch normalisation with fixed statistics and scale, as detectors fine-tune it.
 
     Shapes: (B, 3, H, W) → ``c2`` (stride 4) to ``c5`` (stride ``output_stride``).
 
@@ -109,7 +111,9 @@ class ResNet(nn.Module):
         ValueError: for another name or stride.
     """
 
-    def __init__(self, name: str = "resnet50", *, output_stride: int = 32) -> None:
+    def __init__(
+        self, name: str = "resnet50", *, output_stride: int = 32, frozen_norm: bool = False
+    ) -> None:
         super().__init__()
         if name not in RESNETS:
             raise ValueError(f"name is {name!r}; it must be one of {', '.join(RESNETS)}")
@@ -117,7 +121,9 @@ class ResNet(nn.Module):
             raise ValueError(f"output_stride is {output_stride}; it must be 8, 16 or 32")
         if output_stride < 32 and name in ("resnet18", "resnet34"):
             raise ValueError(f"output_stride is {output_stride}; {name} only has 32")
-        options = {}
+        options: dict[str, Any] = {}
+        if frozen_norm:
+            options["norm_layer"] = torchvision.ops.FrozenBatchNorm2d
         if output_stride < 32:
             options["replace_stride_with_dilation"] = [False, output_stride == 8, True]
         net = torchvision.models.get_model(name, weights=None, **options)
@@ -151,23 +157,34 @@ class ResNet(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A residual network of four blocks at stride 8, the last one dilated by 2.
+    """A residual network of four blocks; the last one strides, or is dilated by 2.
 
-    Its receptive field is 95 px: a cell knows the picture within 47 px and no further.
+    With ``output_stride`` 8 its receptive field is 95 px: a cell knows the picture within 47 px and no
+    further.
 
     Args:
         in_channels: channels of the image.
         channels: of the four blocks.
+        output_stride: 8, for a prediction at every cell, or 16, for pyramids.
 
-    Shapes: (B, in_channels, H, W) → ``c2`` (stride 2), ``c3`` (stride 4), ``c4`` and ``c5`` (stride 8).
+    Shapes: (B, in_channels, H, W) → ``c2`` (stride 2), ``c3`` (stride 4), ``c4`` (stride 8) and
+    ``c5`` (stride ``output_stride``).
+
+    Raises:
+        ValueError: for another stride.
     """
 
-    strides: Mapping[str, int] = {"c2": 2, "c3": 4, "c4": 8, "c5": 8}
-
     def __init__(
-        self, in_channels: int = 3, channels: tuple[int, int, int, int] = (16, 32, 48, 64)
+        self,
+        in_channels: int = 3,
+        channels: tuple[int, int, int, int] = (16, 32, 48, 64),
+        *,
+        output_stride: int = 8,
     ) -> None:
         super().__init__()
+        if output_stride not in (8, 16):
+            raise ValueError(f"output_stride is {output_stride}; it must be 8 or 16")
+        self.strides = {"c2": 2, "c3": 4, "c4": 8, "c5": output_stride}
         self.out_channels = dict(zip(self.strides, channels, strict=True))
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, channels[0], 3, stride=2, padding=1, bias=False),
@@ -175,9 +192,10 @@ class SmallResNet(nn.Module):
             nn.ReLU(inplace=True),
         )
         before = (channels[0], *channels)
+        last = (1, 2) if output_stride == 8 else (2, 1)
         self.blocks = nn.ModuleList(
             ResidualBlock(before[k], channels[k], stride, dilation)
-            for k, (stride, dilation) in enumerate([(1, 1), (2, 1), (2, 1), (1, 2)])
+            for k, (stride, dilation) in enumerate([(1, 1), (2, 1), (2, 1), last])
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

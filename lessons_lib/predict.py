@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,8 @@ from lessons_lib.data import (
     instance_table,
     instances_to_coco,
     overlay,
+    overlay_boxes,
+    overlay_panoptic,
     read_image,
     write_labels,
 )
@@ -24,7 +27,8 @@ from lessons_lib.training import Recipe
 
 __all__ = ["predict_file", "predict_image"]
 
-COLUMNS = ("id", "area", "centroid_x", "centroid_y", "x1", "y1", "x2", "y2")
+SHOWN = 0.5
+"""Boxes are drawn on the overlay from this score on; the tables hold all of them."""
 
 
 def predict_image(
@@ -38,43 +42,131 @@ def predict_image(
         image: float32 (3, H, W) in [0, 1], any size.
 
     Returns:
-        the recipe's predictions, ``instances`` int64 (H, W) among them.
+        the recipe's predictions: ``instances`` int64 (H, W); or ``boxes`` (N, 4) in the pixels of the
+        image with ``labels`` and ``scores`` (N,); or ``semantic`` int64 (H, W).
     """
     device = next(model.parameters()).device
+    prepared = recipe.prepare(image, options)
     with torch.inference_mode():
-        outputs = model(recipe.prepare(image, options)[None].to(device))
-    (prediction,) = recipe.predict({k: v.cpu() for k, v in outputs.items()}, options)
+        (prediction,) = recipe.infer(model, {"image": prepared[None].to(device)}, options)
+    if "boxes" in prediction:  # the recipe may have scaled the picture
+        y, x = (a / b for a, b in zip(image.shape[1:], prepared.shape[1:], strict=True))
+        prediction["boxes"] = prediction["boxes"] * torch.tensor([x, y, x, y])
     return prediction
 
 
 def predict_file(
     recipe: Recipe, model: nn.Module, options: Mapping[str, Any], path: Path, out: Path
-) -> int:
-    """Predicts a picture file; writes STEM.labels.png, .overlay.png, .coco.json and .csv to ``out``.
+) -> str:
+    """Predicts a picture file; writes what is found to ``out``, in files named after the picture.
+
+    Instances: STEM.labels.png, .overlay.png, .coco.json and .csv. Boxes: the same without the label
+    picture. A class for every pixel: .labels.png, .overlay.png and .csv.
 
     Returns:
-        the number of instances.
+        what was found, such as "12 instances".
 
     Raises:
         DataError: for a file that is no picture.
     """
     image = read_image(path)
-    instances = predict_image(recipe, model, options, image)["instances"].numpy()
+    prediction = predict_image(recipe, model, options, image)
+    for name, write in WRITERS.items():
+        if name in prediction:
+            out.mkdir(parents=True, exist_ok=True)
+            return write(recipe, image, prediction, path, out / path.stem)
+    raise NotImplementedError(
+        f"recipe {recipe.name} predicts {', '.join(prediction)}: nothing to write"
+    )
+
+
+def _write_instances(
+    recipe: Recipe, image: Tensor, prediction: Mapping[str, Tensor], path: Path, stem: Path
+) -> str:
+    instances = prediction["instances"].numpy()
     rows = instance_table(instances)
-    height, width = instances.shape
-    coco = {
+    write_labels(_file(stem, "labels.png"), instances)
+    write_png(_file(stem, "overlay.png"), overlay(image, instances))
+    annotations = instances_to_coco(instances, image_id=1)
+    _write_coco(stem, path, image, {1: recipe.name}, annotations)
+    columns = ("id", "area", "centroid_x", "centroid_y", "x1", "y1", "x2", "y2")
+    _write_csv(stem, columns, rows)
+    return f"{len(rows)} instances"
+
+
+def _write_boxes(
+    recipe: Recipe, image: Tensor, prediction: Mapping[str, Tensor], path: Path, stem: Path
+) -> str:
+    names = _classes(recipe)
+    boxes, labels, scores = (prediction[k].tolist() for k in ("boxes", "labels", "scores"))
+    rows, annotations = [], []
+    for number, (box, label, score) in enumerate(zip(boxes, labels, scores, strict=True), 1):
+        x1, y1, x2, y2 = (round(value, 2) for value in box)
+        rows.append(
+            {"id": number, "label": names[label], "score": round(score, 4)}
+            | {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+        )
+        size = x2 - x1, y2 - y1
+        annotations.append(
+            {"id": number, "image_id": 1, "category_id": label, "score": score, "iscrowd": 0}
+            | {"bbox": [x1, y1, *size], "area": size[0] * size[1]}
+        )
+    clear = prediction["scores"] >= SHOWN
+    drawn = overlay_boxes(image, prediction["boxes"][clear], prediction["labels"][clear])
+    write_png(_file(stem, "overlay.png"), drawn)
+    _write_coco(stem, path, image, dict(list(enumerate(names))[1:]), annotations)
+    _write_csv(stem, ("id", "label", "score", "x1", "y1", "x2", "y2"), rows)
+    return f"{len(rows)} boxes, {int(clear.sum())} with a score of {SHOWN} or more"
+
+
+def _write_semantic(
+    recipe: Recipe, image: Tensor, prediction: Mapping[str, Tensor], path: Path, stem: Path
+) -> str:
+    names = _classes(recipe)
+    semantic = prediction["semantic"].numpy()
+    pixels = np.bincount(semantic.ravel(), minlength=len(names))
+    write_labels(_file(stem, "labels.png"), semantic)
+    nothing = np.zeros_like(semantic)
+    write_png(_file(stem, "overlay.png"), overlay_panoptic(image, semantic, nothing))
+    rows = [{"id": k, "label": n, "area": int(pixels[k])} for k, n in enumerate(names)]
+    _write_csv(stem, ("id", "label", "area"), rows)
+    return f"{np.count_nonzero(pixels)} classes"
+
+
+WRITERS: dict[str, Callable[..., str]] = {
+    "instances": _write_instances,
+    "boxes": _write_boxes,
+    "semantic": _write_semantic,
+}
+
+
+def _classes(recipe: Recipe) -> Sequence[str]:
+    return recipe.classes  # type: ignore[attr-defined]
+
+
+def _file(stem: Path, ending: str) -> Path:
+    return stem.parent / f"{stem.name}.{ending}"
+
+
+def _write_coco(
+    stem: Path,
+    path: Path,
+    image: Tensor,
+    categories: Mapping[int, str],
+    annotations: Sequence[Mapping[str, Any]],
+) -> None:
+    height, width = image.shape[1:]
+    content = {
         "images": [{"id": 1, "file_name": path.name, "height": height, "width": width}],
-        "categories": [{"id": 1, "name": recipe.name}],
-        "annotations": instances_to_coco(instances, image_id=1),
+        "categories": [{"id": number, "name": name} for number, name in categories.items()],
+        "annotations": annotations,
     }
+    write_bytes(_file(stem, "coco.json"), json.dumps(content).encode())
+
+
+def _write_csv(stem: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, COLUMNS)
+    writer = csv.DictWriter(table, columns)
     writer.writeheader()
     writer.writerows(rows)
-
-    out.mkdir(parents=True, exist_ok=True)
-    write_labels(out / f"{path.stem}.labels.png", instances)
-    write_png(out / f"{path.stem}.overlay.png", overlay(image, instances))
-    write_bytes(out / f"{path.stem}.coco.json", json.dumps(coco).encode())
-    write_bytes(out / f"{path.stem}.csv", table.getvalue().encode())
-    return len(rows)
+    write_bytes(_file(stem, "csv"), table.getvalue().encode())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from lessons_lib.convolution.recipes import DigitsClassifier
+from lessons_lib.detection.hog_recipes import ShapesHOG
+from lessons_lib.detection.public_recipes import BloodCellsFasterRCNN, VOCFasterRCNN
+from lessons_lib.detection.recipes import ShapesFasterRCNN
+from lessons_lib.detection.region_recipes import ShapesFastRCNN, ShapesRCNN, ShapesSPPNet
 from lessons_lib.embedding.recipes import NucleiDiscriminative, SticksDiscriminative
 from lessons_lib.semantic.public_recipes import (
     VOCFCN,
@@ -33,6 +37,13 @@ RECIPES: dict[str, Recipe] = {
         CityscapesPSPNet(),
         CamVidPSPNet(),
         NYUv2PSPNet(),
+        ShapesHOG(),
+        ShapesRCNN(),
+        ShapesSPPNet(),
+        ShapesFastRCNN(),
+        ShapesFasterRCNN(),
+        BloodCellsFasterRCNN(),
+        VOCFasterRCNN(),
         SticksDiscriminative(),
         NucleiDiscriminative(),
     )

@@ -257,5 +257,64 @@ def test_from_python(tmp_path: Path) -> None:
     assert found.dtype == torch.int64 and np.array_equal(found.numpy(), labels)
     cv2.imwrite(str(tmp_path / "a.png"), gray(labels))
     out = tmp_path / "new" / "folder"
-    assert predict_file(Bright(), Threshold(), {}, tmp_path / "a.png", out) == 5
+    assert predict_file(Bright(), Threshold(), {}, tmp_path / "a.png", out) == "5 instances"
     assert (out / "a.csv").is_file()
+
+
+class Corner(Bright):
+    """One box of each class in the picture's corners, found at half the picture's size."""
+
+    classes = ("background", "one", "two")
+
+    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+        return image[:, ::2, ::2]
+
+    def infer(self, model: nn.Module, batch: Any, options: Any) -> list[dict[str, Tensor]]:
+        height, width = batch["image"].shape[-2:]
+        boxes = [[0, 0, 6, 5], [width - 4, height - 3, width, height], [3, 3, 4, 4]]
+        return [
+            {
+                "boxes": torch.tensor(boxes, dtype=torch.float32),
+                "labels": torch.tensor([2, 1, 1]),
+                "scores": torch.tensor([0.9, 0.8, 0.1]),
+            }
+        ]
+
+
+def test_boxes_in_the_pixels_of_the_file(tmp_path: Path) -> None:
+    pixels = np.full((40, 60), 100, np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    told = predict_file(Corner(), Threshold(), {}, tmp_path / "a.png", tmp_path)
+    assert told == "3 boxes, 2 with a score of 0.5 or more"
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows] == ["two", "one", "one"]
+    assert [float(rows[0][k]) for k in ("x1", "y1", "x2", "y2")] == [0, 0, 12, 10]
+    coco = COCO(str(tmp_path / "a.coco.json"))
+    assert [a["bbox"] for a in coco.dataset["annotations"]][1] == [52, 34, 8, 6]
+    assert {c["id"]: c["name"] for c in coco.dataset["categories"]} == {1: "one", 2: "two"}
+    with Image.open(tmp_path / "a.overlay.png") as stored:
+        painted = (np.asarray(stored) != 100).any(2)
+    assert painted[0, :12].all() and painted[:10, 11].all() and not painted[2:8, 2:10].any()
+    assert painted[34:, 52].all() and not painted[6:8, 6:8].any()
+    assert not (tmp_path / "a.labels.png").exists()
+
+
+class Halves(Bright):
+    """The left half is of one class."""
+
+    classes = ("background", "left")
+
+    def predict(self, outputs: dict[str, Tensor], options: Any) -> list[dict[str, Tensor]]:
+        semantic = torch.zeros(outputs["score"].shape[-2:], dtype=torch.int64)
+        semantic[:, : semantic.shape[1] // 2] = 1
+        return [{"semantic": semantic}]
+
+
+def test_a_class_for_every_pixel(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((10, 8), 100, np.uint8))
+    assert predict_file(Halves(), Threshold(), {}, tmp_path / "a.png", tmp_path) == "2 classes"
+    with Image.open(tmp_path / "a.labels.png") as stored:
+        assert np.asarray(stored)[:, 3:5].tolist() == [[1, 0]] * 10
+    lines = (tmp_path / "a.csv").read_text("utf-8").split()
+    assert lines == ["id,label,area", "0,background,40", "1,left,40"]

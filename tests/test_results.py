@@ -53,6 +53,7 @@ HEADLINES = (
     "shapes-fcn8s",
     "shapes-unet",
     "context-pspnet",
+    "shapes-faster-rcnn",
     "sticks-discriminative",
 )
 
@@ -74,14 +75,14 @@ def test_weights_are_small() -> None:
 def test_weights_load(path: Path) -> None:
     with safe_open(str(path), "pt") as file:
         types = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
-    # whole numbers: how many batches a normalisation has seen
-    assert torch.float16 in types and types <= {torch.float16, torch.int64}
+    # whole numbers: how many batches a normalisation has seen; truth values: what has been fitted
+    assert torch.float16 in types and types <= {torch.float16, torch.int64, torch.bool}
     model, facts = load_weights(RECIPES[path.stem])
     assert not model.training
     assert facts["recipe"] == path.stem and {"preset", "seed", "options"} <= facts.keys()
     values = model.state_dict().values()
     assert all(bool(torch.isfinite(value).all()) for value in values)
-    assert all(value.dtype in (torch.float32, torch.int64) for value in values)
+    assert all(value.dtype in (torch.float32, torch.int64, torch.bool) for value in values)
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=stem)

@@ -1,9 +1,15 @@
 """Data: synthetic scenes, real data sets, files, annotation formats, downloads."""
 
+from .annotations import Annotations, MarkedObject, MarkedPicture
+from .blood_cells import BloodCells
 from .bright_nuclei import BrightNuclei
 from .camvid import CamVid
 from .cityscapes import Cityscapes
+from .coco_json import read_coco, write_coco
+from .coco_panoptic import CocoPanoptic
+from .contest_runs import decode_gaps, decode_starts, encode_gaps, encode_starts
 from .context_scenes import ContextScenes
+from .cvat_xml import read_cvat, write_cvat
 from .digits import Digits
 from .download import fetch
 from .errors import DataError, DownloadError
@@ -13,42 +19,67 @@ from .labelled import LabelledPictures
 from .nuclei import Nuclei
 from .nuclei_crops import NucleiCrops
 from .nyuv2 import NYUv2
+from .outlines import mask_to_polygons
 from .palettes import voc_palette
+from .panoptic import decode_panoptic, encode_panoptic, read_panoptic, write_panoptic
 from .paths import root
-from .pictures import normalize_image, overlay
+from .pictures import normalize_image, overlay, overlay_boxes, overlay_panoptic
 from .shapes import Shapes
 from .sticks import Sticks
 from .transforms import Augmented, random_scale_crop
 from .voc import VOC
+from .voc_xml import read_voc_xml, write_voc_xml
 from .white_blood_cells import WhiteBloodCells
 
 __all__ = [
     "VOC",
+    "Annotations",
     "Augmented",
+    "BloodCells",
     "BrightNuclei",
     "CamVid",
     "Cityscapes",
+    "CocoPanoptic",
     "ContextScenes",
     "DataError",
     "Digits",
     "DownloadError",
     "LabelledPictures",
+    "MarkedObject",
+    "MarkedPicture",
     "NYUv2",
     "Nuclei",
     "NucleiCrops",
     "Shapes",
     "Sticks",
     "WhiteBloodCells",
+    "decode_gaps",
+    "decode_panoptic",
+    "decode_starts",
+    "encode_gaps",
+    "encode_panoptic",
+    "encode_starts",
     "fetch",
     "instance_table",
     "instances_to_coco",
+    "mask_to_polygons",
     "normalize_image",
     "overlay",
+    "overlay_boxes",
+    "overlay_panoptic",
     "random_scale_crop",
+    "read_coco",
+    "read_cvat",
     "read_image",
     "read_labels",
+    "read_panoptic",
+    "read_voc_xml",
     "renumber",
     "root",
     "voc_palette",
+    "write_coco",
+    "write_cvat",
     "write_labels",
+    "write_panoptic",
+    "write_voc_xml",
 ]

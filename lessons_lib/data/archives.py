@@ -67,24 +67,34 @@ def check_members(archive: Path, members: list[zipfile.ZipInfo], max_bytes: int)
         if key in seen:
             raise DataError(f"{archive}: member {name!r} comes twice; nothing was unpacked")
         seen.add(key)
-    total = sum(member.file_size for member in members)
+    check_total(archive, sum(member.file_size for member in members), max_bytes)
+
+
+def _problem(member: zipfile.ZipInfo) -> str | None:
+    if problem := path_problem(member.orig_filename):
+        return problem
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device"
+    return "is encrypted" if member.flag_bits & 1 else None
+
+
+def path_problem(name: str) -> str | None:
+    """Why a member of this name must not be unpacked, or None."""
+    if name.startswith(("/", "\\")) or PureWindowsPath(name).drive or "\0" in name:
+        return "has an absolute path"
+    if ".." in PurePosixPath(name.replace("\\", "/")).parts:
+        return "leaves the folder with '..'"
+    return None
+
+
+def check_total(archive: Path, total: int, max_bytes: int) -> None:
+    """Raise DataError if an archive's members are more bytes together than expected."""
     if total > max_bytes:
         raise DataError(
             f"{archive}: unpacks to {total:,} bytes; at most {max_bytes:,} are expected; "
             "nothing was unpacked"
         )
-
-
-def _problem(member: zipfile.ZipInfo) -> str | None:
-    name = member.orig_filename
-    if name.startswith(("/", "\\")) or PureWindowsPath(name).drive or "\0" in name:
-        return "has an absolute path"
-    if ".." in PurePosixPath(name.replace("\\", "/")).parts:
-        return "leaves the folder with '..'"
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "is a link or a device"
-    return "is encrypted" if member.flag_bits & 1 else None
 
 
 def _unpack_member(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:

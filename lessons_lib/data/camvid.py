@@ -17,15 +17,12 @@ from .labelled import (
     IGNORE,
     LabelledPicture,
     LabelledPictures,
-    Part,
-    check_choice,
-    data_folder,
     look_up,
     look_up_colours,
     pair,
-    read_lines,
     table,
 )
+from .picture_sets import Part, check_choice, data_folder, read_lines
 
 SPLITS = ("train", "val", "test")
 STILLS, APPROVED = "701_StillsRaw_full", "LabeledApproved_full"

@@ -12,16 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from .files import read_label_pixels
-from .labelled import (
-    IGNORE,
-    LabelledPictures,
-    Part,
-    check_choice,
-    data_folder,
-    look_up,
-    pair,
-    table,
-)
+from .labelled import IGNORE, LabelledPictures, look_up, pair, table
+from .picture_sets import Part, check_choice, data_folder
 
 SPLITS = ("train", "val", "test")
 IMAGE, LABELS = "_leftImg8bit", "_gtFine_labelIds"

@@ -6,22 +6,36 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from . import camvid, cityscapes, nyuv2, voc, white_blood_cells
-from .convert import CONVERTERS
+from . import blood_cells, camvid, cityscapes, nyuv2, voc, white_blood_cells
+from .boxed import check_boxed
+from .checks import Report
+from .coco_json import MASKS
+from .coco_panoptic import check_panoptic
+from .convert import TARGETS, convert
 from .download import SOURCES, fetch, find_source, is_present
 from .errors import DataError, DownloadError
+from .forms import FORMS, Choices
 from .labelled_check import check_labelled
-from .nuclei_check import Report, check_nuclei
+from .nuclei_check import check_nuclei
 from .paths import root as data_root
+from .voc_xml import COUNTING
 
 CHECKS: dict[str, Callable[..., Report]] = {
     "nuclei": check_nuclei,
+    "blood-cells": partial(check_boxed, blood_cells.find_parts),
     "white-blood-cells": partial(check_labelled, white_blood_cells.find_parts),
-    "voc": partial(check_labelled, voc.find_parts),
+    "coco-panoptic": check_panoptic,
+    "voc": voc.check_voc,
     "cityscapes": partial(check_labelled, cityscapes.find_parts),
     "camvid": partial(check_labelled, camvid.find_parts),
     "nyuv2": partial(check_labelled, nyuv2.find_parts),
 }
+
+_ABOUT = [
+    *(f"{name}: {form.about}" for name, form in FORMS.items()),
+    "csv: table of instances, area and centroid",
+    "merged, original: nuclei with their pictures, label PNGs or one mask a nucleus",
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +53,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command = commands.add_parser("check", parents=[where], help="read it all, list every problem")
     command.add_argument("name", choices=sorted(CHECKS))
     command = commands.add_parser("convert", parents=[where], help="write it in another form")
-    command.add_argument("source", help="data set's name, or a folder of pictures or of label PNGs")
-    command.add_argument("target", type=Path, help="new folder, or file for coco and csv")
-    command.add_argument("--to", required=True, choices=sorted(CONVERTERS), help="the form")
+    command.add_argument("source", help="data set's name, or a file or folder of annotations")
+    command.add_argument("target", type=Path, help="new folder, or file, as the form is")
+    command.add_argument("--to", required=True, choices=TARGETS, help="; ".join(_ABOUT))
+    command.add_argument(
+        "--from",
+        dest="form",
+        choices=sorted(FORMS),
+        help="form of the source (default: recognised)",
+    )
+    command.add_argument(
+        "--counting", choices=COUNTING, help="what VOC's XML means: pixels from 1, or corners"
+    )
+    command.add_argument(
+        "--masks", choices=MASKS, default=MASKS[0], help="how COCO's JSON has masks"
+    )
+    command.add_argument("--images", type=Path, help="folder of the pictures, if sizes are needed")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +105,7 @@ def _check(args: argparse.Namespace) -> int:
     for problem in report.problems:
         print(problem)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.kinds.items()))
-    instances = f"{report.instances} instances, " if args.name == "nuclei" else ""
+    instances = f"{report.instances} instances, " if report.instances else ""
     print(
         f"{args.name} in {folder}: {report.pictures} pictures ({kinds}), "
         f"{instances}{len(report.problems) or 'no'} problems"
@@ -87,8 +114,16 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    known = SOURCES.get(args.source)
-    source = data_root(args.root) / known.folder if known else Path(args.source)
-    count = CONVERTERS[args.to](source, args.target)
+    source, counting = Path(args.source), "pixels"
+    if known := SOURCES.get(args.source):
+        source = data_root(args.root) / known.folder
+        if known.name == "blood-cells":
+            source, counting = blood_cells.find_folder(source), "corners"
+        elif known.name == "voc":
+            source = voc.latest_kit(source)
+    choices = Choices(args.counting or counting, args.masks, args.images)
+    count, lost = convert(source, args.target, args.to, args.form, choices)
     print(f"{count} pictures written to {args.target} as {args.to}")
+    for line in lost:
+        print(f"lost, for {args.to} cannot hold it: {line}")
     return 0

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .arguments import check_least, check_order
 from .pictures import PALETTE
 from .shapes import fill_polygon
 from .sticks import Scene
@@ -41,6 +42,8 @@ class ContextScenes(Dataset[Scene]):
     """
 
     CLASSES = ("fog", "water", "road", "boat", "car")
+    PALETTE = np.concatenate([np.full((1, 3), 60, np.uint8), PALETTE[[1, 7, 4, 0]]])
+    """Colours of the classes, uint8 (5, 3)."""
     AMBIGUOUS = (3, 4)
     """Indices of the classes that look alike."""
 
@@ -56,18 +59,15 @@ class ContextScenes(Dataset[Scene]):
         seed: int = 0,
     ) -> None:
         low, high = (count, count) if isinstance(count, int) else count
-        for name, value, least in [
-            ("length", length, 0),
-            ("count", low, 0),
-            ("strip", strip, 2),
-            ("distance", distance, 0),
-            ("noise", noise, 0),
-            ("seed", seed, 0),
-        ]:
-            if value < least:
-                raise ValueError(f"{name} is {value}; it must be at least {least}")
-        if high < low:
-            raise ValueError(f"count is {count}; its first number must not exceed its second")
+        check_least(
+            length=(length, 0),
+            count=(low, 0),
+            strip=(strip, 2),
+            distance=(distance, 0),
+            noise=(noise, 0),
+            seed=(seed, 0),
+        )
+        check_order(count=(low, high))
         if size < strip + distance + 32:
             raise ValueError(
                 f"size is {size}; it must leave 32 px beyond strip + distance = {strip + distance}"
@@ -171,7 +171,3 @@ def find_place(
         if all(free[fill_polygon(part + place, len(free))].all() for part in parts):
             return place
     return None
-
-
-CONTEXT_PALETTE = np.concatenate([np.full((1, 3), 60, np.uint8), PALETTE[[1, 7, 4, 0]]])
-"""Colours of :attr:`ContextScenes.CLASSES`, uint8 (5, 3)."""

@@ -1,132 +1,98 @@
-"""Between the forms of an instance data set: merged labels, one mask a nucleus, COCO, CSV."""
+"""From one form of annotations to another: ``lessons data convert``."""
 
-import csv
-import io
-import json
+from __future__ import annotations
+
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from .annotations import Annotations, label_map
 from .errors import DataError
-from .files import picture_size, read_label_pixels, write_bytes, write_labels, write_png
-from .instances import instance_table, instances_to_coco, renumber
-from .nuclei_files import find_pictures
+from .forms import FORMS, Choices, losses, recognise
+from .instance_folders import Sample, read_samples, to_csv, to_merged, to_original
 
-Sample = tuple[str, Path | None, np.ndarray]  # id, picture file if there is one, instances (H, W)
+WITH_PICTURES = {"merged": to_merged, "original": to_original}
+TARGETS = sorted({*FORMS, *WITH_PICTURES, "csv"})
 
 
-def read_samples(source: Path) -> Iterator[Sample]:
-    """The instances of every picture of a folder, by rising id.
+def convert(
+    source: Path, target: Path, to: str, form: str | None = None, choices: Choices | None = None
+) -> tuple[int, list[str]]:
+    """Write annotations in another form; the target is there whole or not at all.
 
-    A folder with PNGs in it is a folder of label pictures; else it is nuclei in either layout.
+    Three targets need instances and are not read back by this function: "merged" and "original", folders
+    of nuclei with their pictures, and "csv", a table with area and centroid of each instance.
+
+    Args:
+        source: File or folder.
+        target: File, or folder that does not exist yet.
+        to: One of :data:`TARGETS`.
+        form: Of the source, one of ``FORMS``; None: :func:`~lessons_lib.data.forms.recognise`.
+        choices: What the forms do not say themselves.
+
+    Returns:
+        The number of pictures, and a line for each thing that the form cannot hold and that is lost.
 
     Raises:
-        FileNotFoundError: Nothing that can be read is there.
-        DataError: A file is broken, or a label or picture is missing.
+        DataError: Something is broken, or cannot be written in this form; names file and element.
+        FileNotFoundError: The source is not there.
+        FileExistsError: The target is a folder, and there already.
+        ValueError: Unknown form.
     """
-    labels = sorted(source.glob("*.png"))
-    for path in labels:
-        yield path.stem, None, read_label_pixels(path)
-    if labels:
-        return
-    pictures, problems = find_pictures(source)
-    if problems:
-        raise DataError(problems[0])
-    for picture in pictures:
-        yield picture.id, picture.image, picture.read_instances(picture_size(picture.image))
+    choices = choices or Choices()
+    for name, value, known in (("to", to, TARGETS), ("form", form or "coco", list(FORMS))):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+    form = form or recognise(source)
+    if to in WITH_PICTURES:
+        if form != "labels":
+            raise DataError(
+                f"{source}: is {form}; {to} is made from folders of instances and pictures"
+            )
+        return WITH_PICTURES[to](source, target), []
+    if to == "csv":
+        samples = (
+            read_samples(source)
+            if form == "labels"
+            else _samples(FORMS[form].read(source, choices))
+        )
+        return to_csv(samples, target), []
+    annotations = FORMS[form].read(source, choices)
+    if not annotations.pictures:
+        raise FileNotFoundError(f"{source}: there are no annotations here")
+    _check_names(source, annotations)
+    writer = FORMS[to]
+    if writer.folder:
+        _write_folder(target, to, annotations, choices)
+    else:
+        writer.write(target, annotations, choices)
+    return len(annotations.pictures), losses(annotations, writer)
 
 
-def to_merged(source: Path, target: Path) -> int:
-    """Write ``images/<id>.png`` and ``labels/<id>.png`` (ids 1..K); returns the number of pictures.
-
-    Picture files are copied byte for byte. The target is a new folder, there whole or not at all.
-    """
-
-    def write(folder: Path, name: str, image: Path, instances: np.ndarray) -> None:
-        (folder / "images").mkdir(exist_ok=True)
-        (folder / "labels").mkdir(exist_ok=True)
-        shutil.copyfile(image, folder / "images" / f"{name}.png")
-        write_labels(folder / "labels" / f"{name}.png", renumber(instances))
-
-    return _write_folder(source, target, write)
+def _samples(annotations: Annotations) -> Iterator[Sample]:
+    for picture in annotations.pictures:
+        yield Path(picture.file_name).stem, None, label_map(picture)
 
 
-def to_original(source: Path, target: Path) -> int:
-    """Write ``<id>/images/<id>.png`` and ``<id>/masks/<number>.png``, 255 on the nucleus.
-
-    The numbers have leading zeros, so that name order is id order and :func:`to_merged` gives the
-    same labels back.
-    """
-
-    def write(folder: Path, name: str, image: Path, instances: np.ndarray) -> None:
-        (folder / name / "images").mkdir(parents=True)
-        (folder / name / "masks").mkdir()
-        shutil.copyfile(image, folder / name / "images" / f"{name}.png")
-        instances = renumber(instances)
-        for number in range(1, int(instances.max(initial=0)) + 1):
-            mask = np.where(instances == number, np.uint8(255), np.uint8(0))
-            write_png(folder / name / "masks" / f"{number:05d}.png", mask)
-
-    return _write_folder(source, target, write)
+def _check_names(source: Path, annotations: Annotations) -> None:
+    """Files are named after pictures, so names must be names, and different."""
+    seen: set[str] = set()
+    for picture in annotations.pictures:
+        stem = Path(picture.file_name).stem
+        if stem in seen:
+            raise DataError(f"{source}: two pictures are called {stem}")
+        seen.add(stem)
 
 
-def to_coco(source: Path, target: Path) -> int:
-    """Write one COCO JSON file with run lengths; returns the number of pictures."""
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, (name, _, instances) in enumerate(read_samples(source), start=1):
-        height, width = instances.shape
-        images.append({"id": number, "file_name": f"{name}.png", "height": height, "width": width})
-        annotations += instances_to_coco(instances, number, first_id=len(annotations) + 1)
-    categories = [{"id": 1, "name": "object"}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    write_bytes(target, json.dumps(content).encode())
-    return len(images)
-
-
-def to_csv(source: Path, target: Path) -> int:
-    """Write one CSV file, a row an instance: picture, id, area, centroid, box in pixels."""
-    fields = ["picture", "id", "area", "centroid_x", "centroid_y", "x1", "y1", "x2", "y2"]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    pictures = 0
-    for name, _, instances in read_samples(source):
-        pictures += 1
-        writer.writerows({"picture": name, **row} for row in instance_table(instances))
-    write_bytes(target, text.getvalue().encode())
-    return pictures
-
-
-CONVERTERS: dict[str, Callable[[Path, Path], int]] = {
-    "merged": to_merged,
-    "original": to_original,
-    "coco": to_coco,
-    "csv": to_csv,
-}
-
-
-def _write_folder(
-    source: Path, target: Path, write: Callable[[Path, str, Path, np.ndarray], None]
-) -> int:
-    """Write every sample into a temporary folder, which becomes ``target`` at the end."""
+def _write_folder(target: Path, to: str, annotations: Annotations, choices: Choices) -> None:
     if target.exists():
         raise FileExistsError(f"{target}: exists already; give a new folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        count = 0
-        for name, image, instances in read_samples(source):
-            if image is None:
-                raise DataError(f"{source}: has labels only; this form needs the pictures too")
-            write(temporary, name, image, instances)
-            count += 1
+        FORMS[to].write(temporary, annotations, choices)
         temporary.chmod(0o755)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return count

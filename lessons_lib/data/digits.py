@@ -12,6 +12,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .arguments import check_least
+
 
 class Digit(TypedDict):
     """One sample of :class:`Digits`."""
@@ -58,9 +60,7 @@ class Digits(Dataset[Digit]):
     ) -> None:
         if split not in ("train", "test", "all"):
             raise ValueError(f'split is {split!r}; it must be "train", "test" or "all"')
-        for name, value in [("length", length), ("max_shift", max_shift), ("seed", seed)]:
-            if value is not None and value < 0:
-                raise ValueError(f"{name} is {value}; it must be at least 0")
+        check_least(length=(length or 0, 0), max_shift=(max_shift, 0), seed=(seed, 0))
         images, labels = _file()
         held_out = np.zeros(len(labels), bool)
         for label in range(10):

@@ -74,6 +74,19 @@ SOURCES = {
             licence="GPL-3",
             about="300 white blood cells, nucleus and cytoplasm (Zheng et al., 2018, Dataset 1)",
         ),
+        Source(
+            name="blood-cells",
+            folder="bccd",
+            url="https://github.com/Shenggan/BCCD_Dataset/archive/"
+            "d272fb14cdff6e473fafeeeba32aba5f560e9e43.zip",
+            archive="BCCD_Dataset.zip",
+            sha256=None,
+            unpacked="BCCD_Dataset",
+            max_bytes=256 * 1024**2,
+            present=("BCCD_Dataset", "BCCD", "dev", "JPEGImages"),
+            licence="MIT",
+            about="364 blood smears, a box round every red and white cell and platelet (BCCD)",
+        ),
         Source(  # address and hash as torchvision has them
             name="voc",
             folder="voc",
@@ -86,6 +99,21 @@ SOURCES = {
             present=("VOCtrainval_11-May-2012", "VOCdevkit", "TrainVal", "VOC2012"),
             licence="own",
             about="Pascal VOC 2012, 2,913 pictures with classes for every pixel (research use)",
+        ),
+        Source(
+            name="coco-panoptic",
+            folder="coco_cc",
+            url="",
+            archive="",
+            sha256=None,
+            unpacked="",
+            max_bytes=0,
+            present=("panoptic.json", "dev", "annotations"),
+            licence="own",
+            about="COCO with a segment for every pixel, 80 things and 53 kinds of stuff",
+            by_hand="download http://images.cocodataset.org/zips/val2017.zip and "
+            "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip (and "
+            "train2017.zip), unpack them, and annotations/panoptic_val2017.zip in annotations,",
         ),
         Source(
             name="cityscapes",

@@ -1,8 +1,7 @@
-"""What all data sets with a class for every pixel share: pictures, label pictures, look-up tables."""
+"""What data sets with a class for every pixel share: label pictures and look-up tables."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from .download import fetch_into, find_source
+from .checks import check_size
 from .errors import DataError
 from .files import picture_size, read_pixels, to_tensor
-from .nuclei_files import check_size
-from .paths import root as data_root
+from .picture_sets import Part, Pictures, list_files, pair_files
 
 IGNORE = 255
 UNKNOWN = 254  # in a look-up table: no such label; so at most 254 classes
@@ -46,21 +43,22 @@ class LabelledPicture:
         check_size(self.truth, semantic.shape, self.image, pixels.shape[:2])
         return pixels, semantic
 
+    def sample(self) -> dict[str, Any]:
+        """``image``, ``semantic``, ``id`` and what else there is, as :class:`LabelledPictures` says."""
+        pixels, semantic = self.read()
+        return {
+            "image": to_tensor(pixels),
+            "semantic": torch.from_numpy(semantic.astype(np.int64)),
+            "id": self.id,
+            **self.extras(),
+        }
+
     def extras(self) -> dict[str, Any]:
         """What a sample has besides image and classes."""
         return {}
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of a data set: its pictures, and a line for each that lacks something."""
-
-    name: str
-    pictures: Sequence[LabelledPicture]
-    problems: Sequence[str] = ()
-
-
-class LabelledPictures(Dataset[dict[str, Any]]):
+class LabelledPictures(Pictures):
     """A data set with a class for every pixel.
 
     ``dataset[i]`` is a dict: ``image`` float32 (3, H, W) in [0, 1] (gray repeated, not normalised),
@@ -74,68 +72,12 @@ class LabelledPictures(Dataset[dict[str, Any]]):
     The base of the loaders; to read one of your own, write it in the layout of one of them.
     """
 
-    CLASSES: ClassVar[tuple[str, ...]]
-    PALETTE: ClassVar[np.ndarray]
     IGNORE: ClassVar[int] = IGNORE
-    NAME: ClassVar[str]
-
-    def __init__(self, root: Path, split: str, part: Part) -> None:
-        if part.problems:
-            more = len(part.problems) - 1
-            hint = f" (and {more} more: `lessons data check {self.NAME}` lists all)" if more else ""
-            raise DataError(part.problems[0] + hint)
-        self.root, self.split = root, split
-        self.pictures = list(part.pictures)
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        picture = self.pictures[index]
-        pixels, semantic = picture.read()
-        return {
-            "image": to_tensor(pixels),
-            "semantic": torch.from_numpy(semantic.astype(np.int64)),
-            "id": picture.id,
-            **picture.extras(),
-        }
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels as stored and classes uint8 (H, W), 255 = ignore."""
-        return self.pictures[index].read()
-
-    @property
-    def ids(self) -> list[str]:
-        """The id of each picture."""
-        return [picture.id for picture in self.pictures]
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """(height, width) of each picture, from the file headers alone."""
-        return [picture.size() for picture in self.pictures]
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        return f"{name}(root={str(self.root)!r}, split={self.split!r}): {len(self)} pictures"
-
-
-def data_folder(name: str, root: str | os.PathLike[str] | None, download: bool) -> Path:
-    """The folder of a data set; fetched first if it holds nothing and ``download`` is set.
-
-    Raises:
-        DownloadError: It cannot be fetched; the message says what to do by hand.
-    """
-    source = find_source(name)
-    folder = data_root() / source.folder if root is None else Path(root).expanduser()
-    if download and not (folder.is_dir() and any(folder.iterdir())):
-        fetch_into(source, folder)
-    return folder
-
-
-def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    """ValueError if an argument is none of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}")
+        pixels, semantic = self.pictures[index].read()
+        return pixels, semantic
 
 
 def pair(
@@ -150,45 +92,16 @@ def pair(
     Args:
         expected: where a missing file should be, with ``{}`` for the id, for the messages.
     """
-    problems = [
-        f"{images[key]}: its labels {expected.format(key)} are missing"
-        for key in sorted(images.keys() - labels.keys())
-    ]
-    problems += [
-        f"{labels[key]}: there is no picture for these labels"
-        for key in sorted(labels.keys() - images.keys())
-    ]
-    both = sorted(images.keys() & labels.keys())
-    return Part(
-        name, [LabelledPicture(key, images[key], labels[key], decode) for key in both], problems
-    )
+    files, problems = pair_files(images, labels, expected)
+    return Part(name, [LabelledPicture(*paths, decode) for paths in files], problems)
 
 
 def listed(
     name: str, ids: Sequence[str], image: str, truth: str, decode: Callable[[Path], np.ndarray]
 ) -> Part:
     """The part of the given ids; ``image`` and ``truth`` are paths with ``{}`` for the id."""
-    pictures, problems = [], []
-    for key in ids:
-        paths = Path(image.format(key)), Path(truth.format(key))
-        missing = [path for path in paths if not path.is_file()]
-        problems += [f"{path}: is missing, but is in the list of {name}" for path in missing]
-        if not missing:
-            pictures.append(LabelledPicture(key, *paths, decode))
-    return Part(name, pictures, problems)
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a list that are not empty, stripped.
-
-    Raises:
-        DataError: The list is not there, or not text.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: the list cannot be read ({error})") from error
-    return [line.strip() for line in lines if line.strip()]
+    files, problems = list_files(name, ids, image, truth)
+    return Part(name, [LabelledPicture(*paths, decode) for paths in files], problems)
 
 
 def table(labels: dict[int, int], size: int = 256) -> np.ndarray:

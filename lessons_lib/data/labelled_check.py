@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from .checks import Report
 from .errors import DataError
-from .labelled import IGNORE, Part
-from .nuclei_check import Report
+from .labelled import IGNORE
+from .picture_sets import Part
 
 
 def check_labelled(

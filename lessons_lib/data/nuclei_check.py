@@ -1,28 +1,17 @@
 """Look through a folder of nuclei for everything that is wrong with it."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from .checks import Report
 from .errors import DataError
 from .files import read_pixels
 from .instances import renumber
 from .nuclei import kind_of
 from .nuclei_files import NucleusPicture, find_pictures
-
-
-@dataclass
-class Report:
-    """What a check found: counts over the readable pictures, and one line a problem."""
-
-    pictures: int = 0
-    instances: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
 
 
 def check_nuclei(folder: Path, progress: bool = True) -> Report:

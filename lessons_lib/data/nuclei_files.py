@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import DataError
+from .checks import check_size
 from .files import read_label_pixels, read_pixels
 
 
@@ -45,13 +45,6 @@ class NucleusPicture:
         check_size(path, pixels.shape[:2], self.image, size)
         mask: np.ndarray = pixels > 0
         return mask if mask.ndim == 2 else np.any(mask, axis=2)
-
-
-def check_size(path: Path, size: tuple[int, ...], image: Path, expected: tuple[int, ...]) -> None:
-    """Raise DataError if a label picture's (H, W) is not its picture's."""
-    if tuple(size) != tuple(expected):
-        found, wanted = (f"{shape[1]}×{shape[0]}" for shape in (size, expected))
-        raise DataError(f"{path}: is {found}, but its picture {image} is {wanted} (width×height)")
 
 
 def find_pictures(folder: Path) -> tuple[list[NucleusPicture], list[str]]:

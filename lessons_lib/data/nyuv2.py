@@ -20,22 +20,12 @@ import scipy.io
 import torch
 from scipy.io.matlab import MatReadError
 
+from .checks import check_size
 from .errors import DataError
 from .files import read_label_pixels, read_pixels
-from .labelled import (
-    IGNORE,
-    LabelledPicture,
-    LabelledPictures,
-    Part,
-    check_choice,
-    data_folder,
-    look_up,
-    pair,
-    read_lines,
-    table,
-)
-from .nuclei_files import check_size
+from .labelled import IGNORE, LabelledPicture, LabelledPictures, look_up, pair, table
 from .palettes import voc_palette
+from .picture_sets import Part, check_choice, data_folder, read_lines
 
 SPLITS = ("train", "test")
 MAT = "nyu_depth_v2_labeled.mat"

@@ -7,6 +7,7 @@ import torch
 
 from .errors import DataError
 from .files import as_labels
+from .palettes import voc_palette
 
 # Okabe and Ito's palette, told apart by colour-blind readers too, with a darker yellow and a violet in
 # place of their yellow and black, so that all eight show on white and on black.
@@ -100,6 +101,76 @@ def overlay(image: torch.Tensor | np.ndarray, instances: torch.Tensor | np.ndarr
     canvas = np.round(np.clip(planes, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0).copy()
     ring = outlines(labels)
     canvas[ring] = PALETTE[(labels[ring] - 1) % len(PALETTE)]
+    return canvas
+
+
+def overlay_panoptic(
+    image: torch.Tensor | np.ndarray,
+    semantic: torch.Tensor | np.ndarray,
+    instances: torch.Tensor | np.ndarray,
+    opacity: float = 0.6,
+) -> np.ndarray:
+    """Colour every segment of a picture: things one by one, stuff by class, with light borders.
+
+    Args:
+        image: Values in [0, 1], (3, H, W), (1, H, W) or (H, W).
+        semantic: Classes (H, W) of every pixel; what is 255 keeps the picture's gray.
+        instances: Integers (H, W); 0 where no thing is.
+        opacity: Of the colours, in [0, 1].
+
+    Returns:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        DataError: The sizes differ.
+        ValueError: An opacity out of [0, 1].
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity is {opacity}; it must be in 0..1")
+    classes, things = as_labels(semantic, "semantic"), as_labels(instances, "instances")
+    if classes.shape != things.shape:
+        raise DataError(f"semantic has shape {classes.shape}, instances {things.shape}")
+    gray = overlay(image, np.zeros(things.shape, np.uint8)).mean(axis=2, keepdims=True)
+    stuff = voc_palette()[classes.clip(0, 255)] // 2 + 64  # muted, so that things stand out
+    colours = np.where(things[..., None] > 0, PALETTE[(things - 1) % len(PALETTE)], stuff)
+    mixed = gray + opacity * (colours - gray)
+    mixed = np.where(((classes == 255) & (things == 0))[..., None], gray, mixed)
+    segments = np.where(things > 0, things + 256, classes) + 1
+    mixed[outlines(segments)] = 245
+    return np.round(mixed).astype(np.uint8)
+
+
+def overlay_boxes(
+    image: torch.Tensor | np.ndarray,
+    boxes: torch.Tensor | np.ndarray,
+    labels: torch.Tensor | np.ndarray,
+) -> np.ndarray:
+    """Draw the frame of every box on the picture, in the colour of its class.
+
+    Args:
+        image: Values in [0, 1], (3, H, W), (1, H, W) or (H, W).
+        boxes: (N, 4) as x1, y1, x2, y2 in pixels, x2 and y2 exclusive; the frame lies inside.
+        labels: Classes (N,), from 1 on.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        ValueError: Another number of labels than of boxes.
+    """
+    frames, classes = np.asarray(boxes).reshape(-1, 4), np.asarray(labels)
+    if len(frames) != len(classes):
+        raise ValueError(
+            f"labels has {len(classes)} entries, boxes {len(frames)}; expected as many"
+        )
+    canvas = overlay(image, np.zeros(image.shape[-2:], np.uint8))
+    width = max(1, round(min(canvas.shape[:2]) / 200))
+    for (x1, y1, x2, y2), label in zip(np.round(frames).astype(int), classes, strict=True):
+        y1, x1 = max(0, y1), max(0, x1)
+        part = canvas[y1:y2, x1:x2]  # a view: what is painted here is painted on the canvas
+        inner = part[width:-width, width:-width].copy()
+        part[:] = PALETTE[(label - 1) % len(PALETTE)]
+        part[width:-width, width:-width] = inner
     return canvas
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .arguments import check_least, check_order
 from .pictures import PALETTE
 
 
@@ -57,6 +58,8 @@ class Shapes(Dataset[ShapesScene]):
     """
 
     CLASSES = ("background", "circle", "square", "triangle", "star", "rod")
+    PALETTE = np.concatenate([np.zeros((1, 3), np.uint8), PALETTE[:5]])
+    """Colours of the classes, uint8 (6, 3); the background is black."""
 
     def __init__(
         self,
@@ -72,22 +75,18 @@ class Shapes(Dataset[ShapesScene]):
         seed: int = 0,
     ) -> None:
         low, high = (count, count) if isinstance(count, int) else count
-        for name, value, least in [
-            ("length", length, 0),
-            ("size", size, 8),
-            ("count", low, 0),
-            ("radius", radius[0], 2),
-            ("rod_width", rod_width[0], 1),
-            ("min_visible", min_visible, 0),
-            ("rotate", rotate, 0),
-            ("noise", noise, 0),
-            ("seed", seed, 0),
-        ]:
-            if value < least:
-                raise ValueError(f"{name} is {value}; it must be at least {least}")
-        for name, pair in [("count", (low, high)), ("radius", radius), ("rod_width", rod_width)]:
-            if pair[1] < pair[0]:
-                raise ValueError(f"{name} is {pair}; its first number must not exceed its second")
+        check_least(
+            length=(length, 0),
+            size=(size, 8),
+            count=(low, 0),
+            radius=(radius[0], 2),
+            rod_width=(rod_width[0], 1),
+            min_visible=(min_visible, 0),
+            rotate=(rotate, 0),
+            noise=(noise, 0),
+            seed=(seed, 0),
+        )
+        check_order(count=(low, high), radius=radius, rod_width=rod_width)
         if min_visible > 1:
             raise ValueError(f"min_visible is {min_visible}; it is a share and at most 1")
         if 2 * radius[1] > size:
@@ -227,7 +226,3 @@ def boxes_of(masks: np.ndarray) -> np.ndarray:
         height - rows[:, ::-1].argmax(1),
     ]
     return np.stack(boxes, 1).astype(np.float32).reshape(-1, 4)
-
-
-SHAPES_PALETTE = np.concatenate([np.zeros((1, 3), np.uint8), PALETTE[:5]])
-"""Colours of :attr:`Shapes.CLASSES`, uint8 (6, 3); the background is black."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .arguments import check_least, check_order
+
 
 class Scene(TypedDict):
     """One sample: what every synthetic data set of the book returns."""
@@ -64,25 +66,18 @@ class Sticks(Dataset[Scene]):
         seed: int = 0,
     ) -> None:
         low, high = (count, count) if isinstance(count, int) else count
-        for name, value, least in [
-            ("length", length, 0),
-            ("count", low, 0),
-            ("width", width, 1),
-            ("stick_length", stick_length[0], 1),
-            ("outline", outline, 0),
-            ("min_visible", min_visible, 0),
-            ("margin", margin, 0),
-            ("noise", noise, 0),
-            ("seed", seed, 0),
-        ]:
-            if value < least:
-                raise ValueError(f"{name} is {value}; it must be at least {least}")
-        if high < low:
-            raise ValueError(f"count is {count}; its first number must not exceed its second")
-        if stick_length[1] < stick_length[0]:
-            raise ValueError(
-                f"stick_length is {stick_length}; its first number must not exceed its second"
-            )
+        check_least(
+            length=(length, 0),
+            count=(low, 0),
+            width=(width, 1),
+            stick_length=(stick_length[0], 1),
+            outline=(outline, 0),
+            min_visible=(min_visible, 0),
+            margin=(margin, 0),
+            noise=(noise, 0),
+            seed=(seed, 0),
+        )
+        check_order(count=(low, high), stick_length=stick_length)
         if size <= 2 * margin:
             raise ValueError(f"size is {size}; it must exceed twice the margin of {margin}")
         self.length = length

@@ -4,8 +4,9 @@ import os
 import shutil
 import tarfile
 import tempfile
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
+from .archives import check_total, path_problem
 from .errors import DataError
 
 
@@ -52,20 +53,12 @@ def _check_members(archive: Path, members: list[tarfile.TarInfo], max_bytes: int
         if problem:
             raise DataError(f"{archive}: member {member.name!r} {problem}; nothing was unpacked")
         seen.add(key)
-    total = sum(member.size for member in members)
-    if total > max_bytes:
-        raise DataError(
-            f"{archive}: unpacks to {total:,} bytes; at most {max_bytes:,} are expected; "
-            "nothing was unpacked"
-        )
+    check_total(archive, sum(member.size for member in members), max_bytes)
 
 
 def _problem(member: tarfile.TarInfo) -> str | None:
-    name = member.name
-    if name.startswith(("/", "\\")) or PureWindowsPath(name).drive or "\0" in name:
-        return "has an absolute path"
-    if ".." in PurePosixPath(name.replace("\\", "/")).parts:
-        return "leaves the folder with '..'"
+    if problem := path_problem(member.name):
+        return problem
     return None if member.isreg() or member.isdir() else "is a link or a device"
 
 

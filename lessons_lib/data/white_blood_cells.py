@@ -13,20 +13,12 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from .checks import check_size
 from .errors import DataError
 from .files import read_label_pixels
-from .labelled import (
-    LabelledPicture,
-    LabelledPictures,
-    Part,
-    check_choice,
-    data_folder,
-    look_up,
-    pair,
-    table,
-)
+from .labelled import LabelledPicture, LabelledPictures, look_up, pair, table
 from .nuclei import is_test
-from .nuclei_files import check_size
+from .picture_sets import Part, check_choice, data_folder
 
 CLASSES = table({0: 0, 128: 1, 255: 2})
 

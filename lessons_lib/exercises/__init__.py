@@ -4,6 +4,11 @@ A checker takes the reader's function, tries it, prints what it found right and 
 wrong answer it raises :class:`NotYet` with what to look at next.
 """
 
+from lessons_lib.exercises.boxes import (
+    check_largest_slip,
+    check_soft_scores,
+    check_suppress,
+)
 from lessons_lib.exercises.checking import NotYet
 from lessons_lib.exercises.convolution import (
     check_convolve,
@@ -15,11 +20,21 @@ from lessons_lib.exercises.discriminative_loss import (
     check_push_term,
     check_safe_radii,
 )
+from lessons_lib.exercises.faster_rcnn import (
+    check_count_anchors,
+    check_proposal_recall,
+    check_pyramid_level,
+)
 from lessons_lib.exercises.fcn import check_fuse, check_mean_iou, check_score_rows
 from lessons_lib.exercises.pspnet import (
     check_dilated_layers,
     check_pool_valid,
     check_rows_read_twice,
+)
+from lessons_lib.exercises.rcnn import (
+    check_compress_layer,
+    check_crop_cost,
+    check_pool_row,
 )
 from lessons_lib.exercises.transposed_convolution import (
     check_input_sizes,
@@ -35,21 +50,30 @@ from lessons_lib.exercises.unet import (
 __all__ = [
     "NotYet",
     "check_border_lost",
+    "check_compress_layer",
     "check_contact_class",
     "check_convolve",
+    "check_count_anchors",
+    "check_crop_cost",
     "check_dilated_layers",
     "check_fuse",
     "check_input_sizes",
+    "check_largest_slip",
     "check_layer_sizes",
     "check_local_push_term",
     "check_mean_iou",
     "check_mirrored_row",
     "check_pixels_seen",
+    "check_pool_row",
     "check_pool_valid",
+    "check_proposal_recall",
     "check_push_term",
+    "check_pyramid_level",
     "check_rows_read_twice",
     "check_safe_radii",
     "check_score_rows",
+    "check_soft_scores",
     "check_stamps_per_phase",
+    "check_suppress",
     "check_transposed_row",
 ]

@@ -36,9 +36,9 @@ def measure_pictures(
     with torch.inference_mode():
         for i in tqdm(range(len(data)), desc=f"{recipe.name} evaluation", disable=not progress):
             sample: Batch = data[i]
-            outputs = model(collate([sample])["image"].to(device))
-            outputs = {name: value.cpu() for name, value in outputs.items()}
-            (prediction,) = recipe.predict(outputs, options)
+            batch = collate([sample])
+            batch["image"] = batch["image"].to(device)
+            (prediction,) = recipe.infer(model, batch, options)
             labels: dict[str, Any] = {
                 name: sample[name] for name in ("id", "kind") if name in sample
             }

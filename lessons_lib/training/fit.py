@@ -118,7 +118,7 @@ def fit(
             batch = _to_device(batch, accelerator.device)
             for group in optimizer.param_groups:
                 group["lr"] = group["factor"] * settled.learning_rate_at(step)
-            terms = recipe.loss(model(batch["image"]), batch, settled.options)
+            terms = recipe.training_terms(model, batch, settled.options)
             _check_finite(terms, step, batch)
             optimizer.zero_grad()
             accelerator.backward(sum(terms.values()))
@@ -127,6 +127,8 @@ def fit(
             optimizer.step()
             done = step + 1
             bar.update()
+            if done == settled.steps:
+                recipe.finish(accelerator.unwrap_model(model), settled.options, seed)
             if after_step:
                 after_step(done, accelerator.unwrap_model(model))
             if done == settled.steps or _due(done, log_every):

@@ -29,7 +29,8 @@ class Preset:
         optimizer: Adam with decoupled weight decay, or SGD with momentum 0.9.
         weight_decay: as the optimiser defines it.
         schedule: how the learning rate falls after the warm-up: ``cosine`` and ``linear`` to 0,
-            ``poly`` with power 0.9, or not at all.
+            ``poly`` with power 0.9, ``step`` to a tenth at each milestone, or not at all.
+        milestones: where ``step`` steps, in shares of all steps.
         warmup: steps over which it rises from 0.
         clip_norm: largest norm of the gradient; 0 = not clipped.
         precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"``.
@@ -44,7 +45,8 @@ class Preset:
     learning_rate: float = 1e-3
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = 0.0
-    schedule: Literal["cosine", "linear", "poly", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "poly", "step", "constant"] = "cosine"
+    milestones: tuple[float, ...] = (2 / 3, 8 / 9)
     warmup: int = 0
     clip_norm: float = 0.0
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -59,7 +61,7 @@ class Preset:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         for name, allowed in [
             ("optimizer", ("adamw", "sgd")),
-            ("schedule", ("cosine", "linear", "poly", "constant")),
+            ("schedule", ("cosine", "linear", "poly", "step", "constant")),
             ("precision", ("no", "bf16", "fp16")),
         ]:
             if getattr(self, name) not in allowed:
@@ -74,6 +76,7 @@ class Preset:
             "constant": 1.0,
             "linear": 1 - done,
             "poly": (1 - done) ** 0.9,
+            "step": 0.1 ** sum(step >= m * self.steps for m in self.milestones),
             "cosine": 0.5 * (1 + np.cos(np.pi * done)),
         }[self.schedule]
         return self.learning_rate * float(factor)
@@ -155,7 +158,6 @@ class Recipe(ABC):
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
         """Samples that are never trained on, the same for every seed."""
 
-    @abstractmethod
     def loss(
         self, outputs: dict[str, Tensor], batch: Batch, options: Mapping[str, Any]
     ) -> dict[str, Tensor]:
@@ -164,20 +166,40 @@ class Recipe(ABC):
         Means over samples, not over pixels of all samples together, let several processes that
         share a batch reach the same gradient as one.
         """
+        raise NotImplementedError(f"recipe {self.name} has neither loss nor training_terms")
 
-    @abstractmethod
     def predict(
         self, outputs: dict[str, Tensor], options: Mapping[str, Any]
     ) -> list[dict[str, Tensor]]:
         """What the outputs mean: for each sample ``semantic``, ``instances``, … without batch axis."""
+        raise NotImplementedError(f"recipe {self.name} has neither predict nor infer")
+
+    def training_terms(
+        self, model: nn.Module, batch: Batch, options: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        """The terms of :meth:`loss` for a batch; detectors, which need the truth to choose what they
+        learn from, compute them in the model."""
+        return self.loss(model(batch["image"]), batch, options)
+
+    def infer(
+        self, model: nn.Module, batch: Batch, options: Mapping[str, Any]
+    ) -> list[dict[str, Tensor]]:
+        """The prediction for each sample of a batch that is on the model's device; on the CPU."""
+        outputs = model(batch["image"])
+        return self.predict({name: value.cpu() for name, value in outputs.items()}, options)
+
+    def finish(  # noqa: B027
+        self, model: nn.Module, options: Mapping[str, Any], seed: int
+    ) -> None:
+        """Fits what gradient steps do not, such as support vector machines, after the last step."""
 
     @abstractmethod
     def measure(
         self, prediction: dict[str, Tensor], sample: Batch, options: Mapping[str, Any]
-    ) -> dict[str, float]:
-        """The metrics of one sample."""
+    ) -> dict[str, Any]:
+        """The metrics of one sample, or whatever else :meth:`summarize` needs of it."""
 
-    def summarize(self, rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """The metrics of many samples: the mean of each, unless a recipe knows better."""
         names = rows[0].keys() if rows else ()
         return {name: float(np.mean([row[name] for row in rows])) for name in names}
@@ -199,7 +221,7 @@ class Recipe(ABC):
         return self.presets[name]
 
 
-RAGGED = ("boxes", "labels", "masks")
+RAGGED = ("boxes", "labels", "masks", "crowd", "difficult", "proposals")
 """Entries with one row an object, so that samples differ in their length."""
 
 

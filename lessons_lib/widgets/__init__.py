@@ -3,22 +3,30 @@
 They answer without a kernel: everything they compute, they compute in the page.
 """
 
+from lessons_lib.widgets.anchor_matcher import AnchorMatcher
 from lessons_lib.widgets.convolution_stepper import ConvolutionStepper
 from lessons_lib.widgets.embedding_explorer import EmbeddingExplorer
 from lessons_lib.widgets.figure import Figure
+from lessons_lib.widgets.hog_cells import HOGCells
 from lessons_lib.widgets.metric_that_lies import MetricThatLies
+from lessons_lib.widgets.nms_playground import NMSPlayground
 from lessons_lib.widgets.pyramid_explorer import PyramidExplorer
+from lessons_lib.widgets.region_merging import RegionMerging
 from lessons_lib.widgets.skip_switch import SkipSwitch
 from lessons_lib.widgets.stride_overlay import StrideOverlay
 from lessons_lib.widgets.training_replay import TrainingReplay
 from lessons_lib.widgets.transposed_stepper import TransposedStepper
 
 __all__ = [
+    "AnchorMatcher",
     "ConvolutionStepper",
     "EmbeddingExplorer",
     "Figure",
+    "HOGCells",
     "MetricThatLies",
+    "NMSPlayground",
     "PyramidExplorer",
+    "RegionMerging",
     "SkipSwitch",
     "StrideOverlay",
     "TrainingReplay",

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
+from lessons_lib.semantic import ConfusionMatrix
 from lessons_lib.widgets import encode
 
 IGNORE = 255
@@ -32,20 +34,11 @@ class Score(NamedTuple):
         return {"iou": iou, "mean": round(self.mean, 5), "wrong": self.wrong}
 
 
-def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Count pixels by true class (rows) and predicted class (columns).
-
-    Args:
-        truth: (H, W), 0 to classes − 1, or 255: does not count.
-        predicted: (H, W), 0 to classes − 1.
-        classes: Their number.
-
-    Returns:
-        int64 (classes, classes).
-    """
-    counts = truth != IGNORE
-    pairs = truth[counts].astype(np.int64) * classes + predicted[counts]
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> ConfusionMatrix:
+    """Count the pixels (H, W) by true and predicted class; a truth of 255 does not count."""
+    matrix = ConfusionMatrix(classes)
+    matrix.update(torch.from_numpy(predicted), torch.from_numpy(truth))
+    return matrix
 
 
 def score(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Score:
@@ -58,13 +51,10 @@ def score(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Score:
         predicted: (H, W), 0 to classes − 1.
         classes: Their number.
     """
-    matrix = confusion(truth, predicted, classes)
-    hits = matrix.diagonal()
-    unions = matrix.sum(axis=0) + matrix.sum(axis=1) - hits
-    iou = [float(h / u) if u else None for h, u in zip(hits, unions, strict=True)]
-    return Score(
-        iou, float(np.mean([v for v in iou if v is not None])), int(matrix.sum() - hits.sum())
-    )
+    counted = confusion(truth, predicted, classes)
+    iou = [None if np.isnan(v) else v for v in counted.iou.tolist()]
+    wrong = int(counted.matrix.sum() - counted.matrix.diagonal().sum())
+    return Score(iou, float(counted.mean_iou), wrong)
 
 
 def check_classes(class_names: Sequence[str]) -> list[str]:

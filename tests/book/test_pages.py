@@ -294,3 +294,96 @@ def test_the_pyramid_is_explored_in_the_chapter_on_pspnet(built: Path, browser: 
         figure.get_by_role("radio", name="pyramid", exact=True).check()
         page.wait_for_selector(".pti-pyramid[data-overlay='2']")
         assert visit.complaints == []
+
+
+def test_regions_merge_in_the_chapter_on_fast_rcnn(built: Path, browser: Any) -> None:
+    """The slider goes to the end: one region, more boxes, and every thing found."""
+    with Visit(browser, built / "book/07_rcnn_to_fast_rcnn.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-merging[data-ready=true]")
+        figure.wait_for()
+        boxes = int(figure.get_attribute("data-boxes"))
+        slider = figure.get_by_role("slider", name="merges")
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        middle = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + box["width"] / 2, middle)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] - 1, middle, steps=6)
+        page.mouse.up()
+        page.wait_for_selector(".pti-merging[data-regions='1']")
+        assert int(figure.get_attribute("data-boxes")) > boxes
+        things = len(figure.get_attribute("data-best").split(","))
+        assert int(figure.get_attribute("data-found")) == things >= 3
+        figure.locator("canvas").first.press("ArrowLeft")
+        page.wait_for_selector(".pti-merging[data-regions='2']")
+        assert visit.complaints == []
+
+
+def test_boxes_are_dragged_in_the_chapter_on_boxes(built: Path, browser: Any) -> None:
+    """The figure's question: no threshold finds both triangles without a box too many."""
+    with Visit(browser, built / "book/06_boxes_and_hog.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-nms[data-ready=true]")
+        figure.wait_for()
+        threshold = figure.get_by_role("slider", name="NMS threshold")
+        threshold.press("Home")
+        page.wait_for_selector(".pti-nms[data-kept='1'][data-found='1'][data-wrong='0']")
+        for _ in range(40):
+            threshold.press("ArrowRight")
+        page.wait_for_selector(".pti-nms[data-kept='3'][data-found='2'][data-wrong='1']")
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert float(figure.get_attribute("data-iou")) > 0
+        page.mouse.move(box["x"] + box["width"] * 30 / 120, box["y"] + box["height"] * 25 / 80)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 12 / 120, box["y"] + box["height"] * 5 / 80)
+        page.mouse.up()
+        page.wait_for_function("+document.querySelector('.pti-nms').dataset.giou < 0.1")
+        assert visit.complaints == []
+
+
+def test_cells_are_visited_in_the_chapter_on_boxes(built: Path, browser: Any) -> None:
+    """The histogram follows the pointer and the keys."""
+    with Visit(browser, built / "book/06_boxes_and_hog.html", 1280, "dark") as visit:
+        page = visit.page
+        figure = page.locator(".pti-hog[data-ready=true]")
+        figure.wait_for()
+        canvas = figure.locator("canvas").nth(1)
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 3.5 / 16, box["y"] + box["height"] * 5.5 / 16)
+        page.wait_for_selector(".pti-hog[data-row='5'][data-column='3']")
+        canvas.press("ArrowDown")
+        page.wait_for_selector(".pti-hog[data-row='6'][data-column='3']")
+        assert visit.complaints == []
+
+
+def test_anchors_find_their_objects_in_the_chapter_on_faster_rcnn(
+    built: Path, browser: Any
+) -> None:
+    """Without the last rule one object goes without an anchor; a lower threshold gives it some."""
+    with Visit(browser, built / "book/08_faster_rcnn_and_fpn.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-matcher[data-ready=true]")
+        figure.wait_for()
+        assert figure.get_attribute("data-missed") == "0"
+        figure.get_by_role("checkbox", name="keep best").click()
+        page.wait_for_selector(".pti-matcher[data-missed='1']")
+        high = figure.get_by_role("slider", name="object from", exact=True)
+        for _ in range(4):  # from 0.7 to 0.5
+            high.press("ArrowLeft")
+        page.wait_for_selector(".pti-matcher[data-missed='0']")
+        low = figure.get_by_role("slider", name="background below", exact=True)
+        for _ in range(4):
+            low.press("ArrowRight")
+        page.wait_for_selector(".pti-matcher[data-ignored='0']")
+        figure.locator("input[value='2']").click()
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_selector(".pti-matcher[data-chosen='2,4,4']")
+        assert figure.locator(".pti-anchor").count() == 3
+        assert visit.complaints == []

@@ -11,10 +11,12 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
-from lessons_lib.data import Nuclei
+from lessons_lib.data import Nuclei, read_labels
 from lessons_lib.data.cli import add_arguments, run
+from lessons_lib.data.voc_xml import read_voc_xml
 
 from .nuclei_trees import Picture, example, merged_tree, original_tree, save
+from .test_blood_cells import tree
 
 
 def lessons_data(*arguments: object) -> int:
@@ -171,6 +173,98 @@ def test_convert_refuses(root: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert lessons_data("convert", root / "dsb2018", tmp_path / "y", "--to", "merged") == 1
     assert "small0.png" in capsys.readouterr().err
     assert not (tmp_path / "y").exists()
+
+
+def test_convert_boxes_all_the_way_round(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """VOC XML, COCO, CSV, CVAT, YOLO and back to the same XML files, byte for byte."""
+    cells = tree(tmp_path / "root" / "bccd")
+    first = tmp_path / "voc"
+    assert (
+        lessons_data("convert", "blood-cells", first, "--to", "voc", "--root", tmp_path / "root")
+        == 0
+    )
+    steps = [
+        ("coco", "a.json"),
+        ("boxes", "a.csv"),
+        ("cvat", "a.xml"),
+        ("yolo", "yolo"),
+        ("voc", "end"),
+    ]
+    source = first
+    for form, name in steps:
+        arguments = ["--images", cells / "JPEGImages"] if source.name == "yolo" else []
+        assert lessons_data("convert", source, tmp_path / name, "--to", form, *arguments) == 0
+        source = tmp_path / name
+    assert "12 pictures written" in capsys.readouterr().out
+    assert len(list(first.iterdir())) == 12
+    for path in first.iterdir():
+        back = read_voc_xml(tmp_path / "end" / path.name)
+        given = read_voc_xml(path)
+        assert (back.file_name, back.size) == (given.file_name, given.size)
+        assert [o.label for o in back.objects] == [o.label for o in given.objects]
+        assert np.allclose([o.box for o in back.objects], [o.box for o in given.objects], atol=1e-9)
+    as_found = read_voc_xml(cells / "Annotations" / "BloodImage_00000.xml", "corners")
+    assert read_voc_xml(first / "BloodImage_00000.xml", "corners") == as_found
+
+
+def test_convert_masks_all_the_way_round(root: Path, tmp_path: Path) -> None:
+    """Labels, COCO in three forms, CVAT, panoptic, both contests, and back to the same labels."""
+    labels = root / "dsb2018" / "labels"
+    source = labels
+    steps: list[tuple[object, ...]] = [
+        ("coco", "a.json", "--masks", "polygons"),
+        ("coco", "b.json", "--masks", "compressed"),
+        ("cvat", "c.xml"),
+        ("panoptic", "d"),
+        ("siim", "e.csv"),
+        ("dsb", "f.csv", "--from", "siim", "--images", labels),
+        ("labels", "g", "--from", "dsb", "--images", labels),
+    ]
+    for form, name, *arguments in steps:
+        assert lessons_data("convert", source, tmp_path / str(name), "--to", form, *arguments) == 0
+        source = tmp_path / str(name)
+    for path in labels.iterdir():
+        assert torch.equal(read_labels(source / path.name), read_labels(path)), path.name
+    for end in ("a.json", "d"):
+        assert lessons_data("convert", tmp_path / end, tmp_path / "t.csv", "--to", "csv") == 0
+        given = (tmp_path / "t.csv").read_text()
+        assert lessons_data("convert", labels, tmp_path / "t.csv", "--to", "csv") == 0
+        assert given == (tmp_path / "t.csv").read_text()
+
+
+def test_convert_says_what_is_lost_and_what_cannot_be(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = root / "dsb2018" / "labels"
+    assert lessons_data("convert", labels, tmp_path / "a.csv", "--to", "boxes") == 0
+    count = sum(int(labels.max()) for _, labels in example().values())
+    assert f"lost, for boxes cannot hold it: masks of {count} objects" in capsys.readouterr().out
+    assert lessons_data("convert", tmp_path / "a.csv", tmp_path / "p", "--to", "panoptic") == 1
+    error = capsys.readouterr().err
+    assert "object 1 (object) has a box only; this form needs masks" in error
+    assert not (tmp_path / "p").exists() and len(list(tmp_path.iterdir())) == 2
+    two = {
+        "images": [{"id": 1, "file_name": "a/x.png", "height": 4, "width": 4}],
+        "categories": [{"id": 1, "name": "c"}],
+        "annotations": [
+            {"id": k, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2],
+             "segmentation": {"size": [4, 4], "counts": [0, 3, 13]}}
+            for k in (1, 2)
+        ],
+    }  # fmt: skip
+    (tmp_path / "two.json").write_text(json.dumps(two))
+    assert lessons_data("convert", tmp_path / "two.json", tmp_path / "l", "--to", "labels") == 1
+    assert "a/x.png: object 2 (c) overlaps object 1 in 3 pixels" in capsys.readouterr().err
+    two["images"] *= 2
+    two["images"][1] = {**two["images"][0], "id": 2, "file_name": "b/x.png"}
+    (tmp_path / "two.json").write_text(json.dumps(two))
+    assert lessons_data("convert", tmp_path / "two.json", tmp_path / "v", "--to", "voc") == 1
+    assert "two pictures are called x" in capsys.readouterr().err
+    assert lessons_data("convert", tmp_path / "a.csv", tmp_path / "y", "--to", "yolo") == 0
+    assert lessons_data("convert", tmp_path / "y", tmp_path / "z", "--to", "voc") == 1
+    assert "give the pictures' folder (--images)" in capsys.readouterr().err
 
 
 def test_the_real_pictures_have_no_problem(

@@ -22,6 +22,7 @@ from lessons_lib.data import (
     instances_to_coco,
     normalize_image,
     overlay,
+    overlay_panoptic,
     read_image,
     read_labels,
     renumber,
@@ -257,6 +258,26 @@ def test_overlay_draws_each_instance_and_nothing_else() -> None:
         overlay(torch.zeros(3, 12, 13), instances)
     with pytest.raises(DataError, match="4 channels"):
         overlay(torch.zeros(4, 12, 14), instances)
+
+
+def test_overlay_panoptic_colours_things_one_by_one_and_stuff_by_class() -> None:
+    semantic = torch.full((12, 14), 255)
+    semantic[:6], semantic[6:9, 2:12] = 3, 1
+    instances = torch.zeros(12, 14, dtype=torch.int64)
+    instances[6:9, 2:7], instances[6:9, 7:12] = 1, 2
+    image = torch.full((3, 12, 14), 0.5)
+    drawn = overlay_panoptic(image, semantic, instances)
+    assert drawn.shape == (12, 14, 3) and drawn.dtype == np.uint8
+    first, second, sky, nothing = (drawn[p].tolist() for p in ((7, 4), (7, 9), (2, 5), (11, 5)))
+    assert nothing == [128, 128, 128] and len({tuple(c) for c in (first, second, sky)}) == 3
+    assert drawn[7, 6].tolist() == drawn[7, 7].tolist() == [245, 245, 245], "a border between them"
+    assert np.array_equal(overlay_panoptic(image, semantic, instances, 0)[2, 5], [128, 128, 128])
+    with pytest.raises(DataError, match="semantic has shape"):
+        overlay_panoptic(image, semantic[:-1], instances)
+    with pytest.raises(DataError, match="image has shape"):
+        overlay_panoptic(image[:, :-1], semantic, instances)
+    with pytest.raises(ValueError, match=r"opacity is 1\.5"):
+        overlay_panoptic(image, semantic, instances, 1.5)
 
 
 # --- instances --------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_problems_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_arguments_are_named(tmp_path: Path) -> None:
-    for arguments in ({"split": "dev"}, {"year": "2013"}, {"task": "detection"}):
+    for arguments in ({"split": "dev"}, {"year": "2013"}, {"task": "boxes"}):
         with pytest.raises(ValueError, match=f"{next(iter(arguments))} is"):
             VOC(tmp_path, **arguments)
     with pytest.raises(ValueError, match="only 2007 has its test labels"):

@@ -370,7 +370,7 @@ def test_the_page_spoils_and_measures_as_numpy(call: Call, seed: int) -> None:
             settings=settings,
         )
         t, p = spoil(truth, ids, lost, grow, border, stuff)
-        assert matrix == labels.confusion(t, p, 4).tolist(), settings
+        assert matrix == labels.confusion(t, p, 4).matrix.tolist(), settings
         assert found == pytest.approx(four_metrics(t, p, 4))
 
 
@@ -383,7 +383,7 @@ def check_metrics(
     for name, value in four_metrics(t, p, 4).items():
         assert float(data(page, name)) == pytest.approx(value, abs=1e-6), name
     cells = page.locator("td").all_inner_texts()[1:]
-    assert cells == [str(n) for n in labels.confusion(t, p, 4).ravel()]
+    assert cells == [str(n) for n in labels.confusion(t, p, 4).matrix.flatten().tolist()]
     shown = page.locator(".pti-class b").all_inner_texts()
     assert shown[0] == f"{100 * float(data(page, 'pixel')):.1f} %"
 

@@ -1,0 +1,210 @@
+"""The second stage: what is in a proposal, and where exactly? (Girshick, ICCV 2015)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .boxes import box_iou, clip_boxes, full_precision
+from .coder import BoxCoder, split_like
+from .matching import match_boxes, sample_balanced
+from .nms import batched_nms
+from .targets import Target
+
+SMALLEST = 1e-2  # px; a detection with a shorter side is dropped, as torchvision does
+
+Pool = Callable[[Mapping[str, Tensor], Sequence[Tensor], tuple[int, int]], Tensor]
+
+
+@dataclass(frozen=True)
+class RoISettings:
+    """Settings of a second stage; the defaults are those of torchvision's COCO models.
+
+    Attributes:
+        threshold: IoU from which a proposal belongs to an object; below it is background.
+        samples: proposals of a picture that enter the loss.
+        positive_share: largest share of them that belong to objects.
+        weights: of the box coder.
+        score_threshold: detections must score more.
+        nms_threshold: IoU above which the worse of two detections of one class goes.
+        detections: most of them in a picture.
+    """
+
+    threshold: float = 0.5
+    samples: int = 512
+    positive_share: float = 0.25
+    weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    detections: int = 100
+
+
+class TwoLayerHead(nn.Module):
+    """Two dense layers upon pooled features (N, C, k, k): (N, width).
+
+    Args:
+        in_features: C k².
+        width: of both layers.
+        dropout: share of their outputs that is left out in training.
+    """
+
+    def __init__(self, in_features: int, width: int = 1024, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.width, self.dropout = width, dropout
+        self.fc6 = nn.Linear(in_features, width)
+        self.fc7 = nn.Linear(width, width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden = F.dropout(F.relu(self.fc6(features.flatten(1))), self.dropout, self.training)
+        return F.dropout(F.relu(self.fc7(hidden)), self.dropout, self.training)
+
+
+class BoxPredictor(nn.Module):
+    """For each proposal a score for every class and four moves for every class.
+
+    Shapes: (N, width) → (N, num_classes), (N, 4 · num_classes), the background's among them.
+    """
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.cls_score = nn.Linear(width, num_classes)
+        self.bbox_pred = nn.Linear(width, 4 * num_classes)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.cls_score(features), self.bbox_pred(features)
+
+
+class RoIHeads(nn.Module):
+    """Pools a feature for each proposal, classifies it, and moves its box.
+
+    Args:
+        pool: from maps, proposals of each picture and the size of the batch to (sum of N, C, k, k).
+        head: from pooled features to (N, width).
+        width: of what ``head`` returns.
+        num_classes: with the background.
+        settings: see :class:`RoISettings`.
+    """
+
+    def __init__(
+        self,
+        pool: nn.Module,
+        head: nn.Module,
+        width: int,
+        num_classes: int,
+        settings: RoISettings = RoISettings(),
+    ) -> None:
+        super().__init__()
+        self.pool, self.settings = pool, settings
+        self.coder = BoxCoder(settings.weights)
+        self.box_head = head
+        self.box_predictor = BoxPredictor(width, num_classes)
+
+    def forward(
+        self,
+        maps: Mapping[str, Tensor],
+        proposals: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Target] | None = None,
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Detections of each picture without ``targets``, else the terms of the loss.
+
+        Args:
+            maps: (B, C, h, w) by name.
+            proposals: (N, 4) of each picture, px.
+            sizes: height and width of each picture, px.
+            targets: cleaned, with ``boxes`` and ``labels``.
+
+        Returns:
+            ``boxes`` (N, 4), ``labels`` (N,), ``scores`` (N,) by falling score, and no terms; or no
+            detections and the terms ``class`` and ``box``.
+        """
+        whole = max(s[0] for s in sizes), max(s[1] for s in sizes)
+        if targets is not None:
+            proposals, labels, wanted = self.sample(proposals, targets)
+            return [], box_losses(*self.predict(maps, proposals, whole), labels, wanted)
+        logits, moves = self.predict(maps, proposals, whole)
+        boxes = self.coder.decode(moves, torch.cat(list(proposals)))
+        scores = logits.softmax(1)
+        parts = zip(split_like(boxes, proposals), split_like(scores, proposals), sizes, strict=True)
+        return [detections(b, s, size, self.settings) for b, s, size in parts], {}
+
+    def predict(
+        self, maps: Mapping[str, Tensor], proposals: Sequence[Tensor], size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Scores (sum of N, num_classes) and moves (sum of N, 4 · num_classes) of all proposals."""
+        logits, moves = self.box_predictor(self.box_head(self.pool(maps, proposals, size)))
+        return full_precision(logits), full_precision(moves)
+
+    @torch.no_grad()
+    def sample(
+        self, proposals: Sequence[Tensor], targets: Sequence[Target]
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Proposals to learn from: boxes of each picture, and of all their labels and moves.
+
+        The true boxes are added to the proposals, so that there is something to learn from at first.
+        """
+        s = self.settings
+        chosen, labels, wanted = [], [], []
+        for boxes, target in zip(proposals, targets, strict=True):
+            truth = target["boxes"].to(boxes.dtype)
+            boxes = torch.cat([boxes, truth])
+            matches = match_boxes(box_iou(truth, boxes), s.threshold, s.threshold)
+            # in the order of the proposals, so that the sums are those of torchvision
+            index = torch.cat(sample_balanced(matches, s.samples, s.positive_share)).sort()[0]
+            boxes, matches = boxes[index], matches[index]
+            positive = matches >= 0
+            label = torch.zeros_like(matches)
+            label[positive] = target["labels"][matches[positive]]
+            move = torch.zeros_like(boxes)
+            move[positive] = self.coder.encode(truth[matches[positive]], boxes[positive])
+            chosen.append(boxes)
+            labels.append(label)
+            wanted.append(move)
+        return chosen, torch.cat(labels), torch.cat(wanted)
+
+
+def box_losses(logits: Tensor, moves: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    """The multi-task loss of Fast R-CNN (section 2.3): cross-entropy, and smooth L1 of the true class's box.
+
+    Args:
+        logits: (N, num_classes).
+        moves: (N, 4 · num_classes).
+        labels: int64 (N,), 0 = background.
+        wanted: (N, 4), what the moves of the true class should be.
+
+    Returns:
+        ``class``, a mean over the proposals, and ``box``, a sum over those that belong to objects
+        divided by the number of all: a picture with few objects has little to say about boxes.
+        Smooth L1 turns at 1/9, as in torchvision; the paper's at 1.
+    """
+    if not len(labels):
+        return {"class": logits.sum(), "box": moves.sum()}
+    positive = (labels > 0).nonzero()[:, 0]
+    own = moves.view(len(moves), -1, 4)[positive, labels[positive]]
+    box = F.smooth_l1_loss(own, wanted[positive], beta=1 / 9, reduction="sum")
+    return {"class": F.cross_entropy(logits, labels), "box": box / len(labels)}
+
+
+def detections(
+    boxes: Tensor, scores: Tensor, size: tuple[int, int], settings: RoISettings
+) -> dict[str, Tensor]:
+    """What is left of the boxes of all classes after thresholds and NMS.
+
+    Args:
+        boxes: (N, num_classes, 4), each class's own.
+        scores: (N, num_classes); the first is the background's.
+        size: height and width of the picture, px.
+        settings: ``score_threshold``, ``nms_threshold`` and ``detections`` are used.
+    """
+    count, num_classes = scores.shape
+    boxes = clip_boxes(boxes, size)[:, 1:].reshape(-1, 4)
+    labels = torch.arange(1, num_classes, device=scores.device).expand(count, -1).flatten()
+    scores = scores[:, 1:].flatten()
+    keep = (scores > settings.score_threshold) & (boxes[:, 2:] - boxes[:, :2] >= SMALLEST).all(1)
+    boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
+    best = batched_nms(boxes, scores, labels, settings.nms_threshold)[: settings.detections]
+    return {"boxes": boxes[best], "labels": labels[best], "scores": scores[best]}

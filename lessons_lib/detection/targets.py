@@ -1,0 +1,58 @@
+"""What a detector is shown: objects that it can learn, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .boxes import clip_boxes, full_precision
+
+Target = dict[str, Tensor]
+
+
+def clean_target(target: Mapping[str, Tensor], size: tuple[int, int], num_classes: int) -> Target:
+    """The objects of one picture that can be learned.
+
+    Boxes are cut at the picture's borders; what is then empty is dropped, and so are boxes of zero
+    size and crowds (``crowd`` bool (N,), if the target has it): a crowd is no single object.
+
+    Args:
+        target: ``boxes`` (N, 4), ``labels`` int64 (N,), and whatever else has one row an object.
+        size: height and width of the picture, px.
+        num_classes: with the background; labels must be in 1..num_classes - 1.
+
+    Returns:
+        the same entries with the rows that stay.
+
+    Raises:
+        ValueError: for shapes that do not fit, labels out of range, or boxes that are not finite.
+    """
+    boxes, labels = target["boxes"], target["labels"]
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or labels.shape != boxes.shape[:1]:
+        raise ValueError(
+            f"boxes has the shape {tuple(boxes.shape)} and labels {tuple(labels.shape)}; "
+            "they must be (N, 4) and (N,)"
+        )
+    if not bool(torch.isfinite(boxes).all()):
+        raise ValueError("boxes has entries that are not finite")
+    if len(labels) and not 1 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise ValueError(
+            f"labels are {int(labels.min())}..{int(labels.max())}; they must be in "
+            f"1..{num_classes - 1}, for 0 is the background"
+        )
+    boxes = clip_boxes(full_precision(boxes), size)
+    keep = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    if "crowd" in target:
+        keep &= ~target["crowd"].bool()
+    rows = {name: value[keep] for name, value in target.items() if name not in ("boxes", "crowd")}
+    return {**rows, "boxes": boxes[keep]}
+
+
+def targets_of(batch: Mapping[str, Sequence[Tensor]], *names: str) -> list[Target]:
+    """One target a picture from the lists of a batch: ``boxes``, ``labels``, ``names`` and, if there, ``crowd``."""
+    wanted = ["boxes", "labels", *names, *(["crowd"] if "crowd" in batch else [])]
+    device = batch["image"][0].device
+    rows = zip(*(batch[name] for name in wanted), strict=True)
+    return [dict(zip(wanted, (value.to(device) for value in row), strict=True)) for row in rows]

@@ -1,0 +1,2 @@
+def count_anchors(height, width, strides, per_cell):
+    return per_cell * sum((height // s) * (width // s) for s in strides)

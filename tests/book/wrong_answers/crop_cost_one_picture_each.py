@@ -1,0 +1,2 @@
+def crop_cost(proposals, crop, height, width):
+    return proposals

@@ -1,0 +1,2 @@
+def largest_slip(side, threshold):
+    return side * (1 - threshold**0.5)

@@ -1,0 +1,2 @@
+def largest_slip(side, threshold):
+    return side / 3
