@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lessons_lib.data.pictures import PALETTE
-from lessons_lib.plots import colour_instances, learning_curves, show_pictures
+from lessons_lib.plots import colour_instances, learning_curves, show_boxes, show_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +70,24 @@ def test_learning_curves() -> None:
     assert axis.lines[0].get_ydata() == pytest.approx([1 / 10, 1 / 20, 1 / 30])
     assert min(axis.lines[1].get_ydata()) > 0, "a term of 0 has a place on a logarithmic axis"
     assert len({line.get_linestyle() for line in axis.lines}) == 2, "told apart without colours"
+
+
+def test_boxes_lie_on_their_pixels() -> None:
+    found = [
+        {
+            "boxes": torch.tensor([[2.0, 3, 9, 8], [0, 0, 4, 4]]),
+            "labels": torch.tensor([2, 1]),
+            "scores": torch.tensor([0.9, 0.25]),
+        },
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)},
+    ]
+    truth = [{"boxes": torch.tensor([[1.0, 1, 5, 5]])}, {"boxes": torch.zeros(0, 4)}]
+    names = ("background", "a", "b")
+    figure = show_boxes([torch.rand(3, 12, 16)] * 2, found, names, truth, titles=["one", "two"])
+    first, second = figure.axes
+    frames = [(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in first.patches]
+    # the picture's first pixel reaches from -0.5 to 0.5
+    assert frames == [(0.5, 0.5, 4, 4), (1.5, 2.5, 7, 5), (-0.5, -0.5, 4, 4)]
+    assert [text.get_text() for text in first.texts] == ["b 0.90", "a 0.25"]
+    assert np.allclose(first.patches[1].get_edgecolor()[:3], PALETTE[1] / 255)
+    assert first.get_title() == "one" and not second.patches

@@ -14,6 +14,8 @@ from .polygon_runs import polygon_runs
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+CHUNK = 4000
+"""Masks that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,28 @@ def read_segmentations(
         DataError: for what is none of these, of another size than the picture, or run lengths that do
             not add up to it.
     """
+    parts = []
+    for k in range(
+        0, max(len(segmentations), 1), CHUNK
+    ):  # bounds the memory for intermediate arrays
+        part = slice(k, k + CHUNK)
+        parts.append(_read_part(segmentations[part], sizes[part], names[part]))
+    if len(parts) == 1:
+        return parts[0]
+    runs = np.cumsum([0, *(len(part.start) for part in parts)])
+    first = [part.first[:-1] + offset for part, offset in zip(parts, runs, strict=False)]
+    return MaskRuns(
+        np.concatenate([part.start for part in parts]),
+        np.concatenate([part.stop for part in parts]),
+        np.concatenate([*first, runs[-1:]]),
+        np.concatenate([part.height for part in parts]),
+        np.concatenate([part.width for part in parts]),
+    )
+
+
+def _read_part(
+    segmentations: Sequence[Any], sizes: Sequence[tuple[int, int]], names: Sequence[str]
+) -> MaskRuns:
     height = np.array([size[0] for size in sizes], np.int64)
     width = np.array([size[1] for size in sizes], np.int64)
     corners: list[Floats] = []

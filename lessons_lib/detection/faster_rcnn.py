@@ -19,6 +19,14 @@ from .pyramid import PlainBackbone, PyramidBackbone, PyramidRoIAlign, VGGBackbon
 from .roi_heads import RoIHeads, RoISettings, TwoLayerHead
 from .rpn import RegionProposalNetwork, RPNSettings
 from .targets import Target, clean_target
+from .torchvision_copy import (
+    check_layers,
+    resnet_name,
+    roi_settings,
+    rpn_settings,
+    scaler_of,
+    shapes_of,
+)
 
 COCO_SIZES = ((32,), (64,), (128,), (256,), (512,))
 """Side of the anchors of each level of the pyramid, px (Lin et al., CVPR 2017, section 4.1)."""
@@ -162,15 +170,12 @@ class FasterRCNN(nn.Module):
         Raises:
             ValueError: for a model that is built otherwise, saying in what.
         """
-        from .torchvision_copy import resnet_name, roi_settings, rpn_settings, scaler_of, shapes_of
-
+        check_layers(model)
         body = model.backbone.body
-        norm = body.bn1
+        name, norm = resnet_name(body), body.bn1
         frozen = isinstance(norm, torchvision.ops.FrozenBatchNorm2d)
         copy = cls(
-            PyramidBackbone(
-                ResNet(resnet_name(body), frozen_norm=frozen), ("c2", "c3", "c4", "c5")
-            ),
+            PyramidBackbone(ResNet(name, frozen_norm=frozen), ("c2", "c3", "c4", "c5")),
             model.roi_heads.box_predictor.cls_score.out_features,
             AnchorGenerator(shapes_of(model.rpn.anchor_generator)),
             pool=PyramidRoIAlign(

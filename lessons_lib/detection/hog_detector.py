@@ -46,7 +46,7 @@ class HOGDetector(nn.Module):
         nms_threshold: IoU above which the worse of two boxes of a class goes.
         detections: most a picture.
         positive_weight: how much more a window with a thing weighs in the loss than one without.
-        regularization: of the weights, λ of λ/2 · |w|².
+        regularization: λ in λ/2 · w·w, which is added to the loss.
 
     ``model(images)`` with images (B, C, H, W) or a list of (C, H, W) gives for each a dict with ``boxes``
     (N, 4), ``labels`` (N,) and ``scores`` (N,), scores falling. In training mode ``model(images,

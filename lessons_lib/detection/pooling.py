@@ -33,7 +33,7 @@ def roi_pool(
         spatial_scale: cells a pixel of the picture: 1 / stride.
 
     Returns:
-        (N, C, *output_size); a bin without any cell is 0.
+        (N, C, height, width of the grid); a bin without any cell is 0.
 
     Raises:
         ValueError: for shapes or numbers that make no grid.
@@ -92,7 +92,7 @@ def roi_align(
             everything is half a cell off.
 
     Returns:
-        (N, C, *output_size).
+        (N, C, height, width of the grid).
 
     Raises:
         ValueError: as :func:`roi_pool`.

@@ -134,7 +134,7 @@ class VOCFasterRCNN(DetectionRecipe):
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
         years = [VOC(split="trainval", year=year, task="detection") for year in ("2007", "2012")]
-        return BoxCrops(ConcatDataset(years), None, count, seed)
+        return BoxCrops(WithoutDifficult(ConcatDataset(years)), None, count, seed)
 
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
         return VOC(split="test", year="2007", task="detection")
@@ -152,6 +152,23 @@ class VOCFasterRCNN(DetectionRecipe):
         return super().summarize(rows) | {
             "VOC2007": voc_average_precision(truths, found, variant="2007").mean
         }
+
+
+class WithoutDifficult(Dataset[dict[str, Any]]):
+    """VOC's samples with the difficult objects marked as crowds, which no detector here learns from.
+
+    The paper's code leaves them out of the training as well.
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.dataset[index]
+        return {**sample, "crowd": sample["difficult"]}
 
 
 def load_vgg16(model: Any, state: Mapping[str, Tensor]) -> None:

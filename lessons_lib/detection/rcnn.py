@@ -15,6 +15,9 @@ from .proposals import Search
 from .roi_heads import RoISettings
 from .stages import StagedDetector
 
+AT_ONCE = 64
+"""Crops that go through the network together, so that many proposals do not need much memory."""
+
 
 class RCNN(StagedDetector):
     """Every proposal is cut out, warped to one size, and goes through the whole network by itself.
@@ -58,8 +61,13 @@ class RCNN(StagedDetector):
         name, _, channels = last_map(self.backbone)
         if not len(crops):
             return batch.tensor.new_zeros(0, channels * self.grid**2)
-        maps = self.backbone(crops.contiguous(memory_format=torch.channels_last))
-        return F.adaptive_max_pool2d(maps[name], self.grid).flatten(1)
+        # in training, batch normalisation wants all of them together
+        parts = [crops] if self.training else crops.split(AT_ONCE)
+        pooled = []
+        for part in parts:
+            maps = self.backbone(part.contiguous(memory_format=torch.channels_last))
+            pooled.append(F.adaptive_max_pool2d(maps[name], self.grid).flatten(1))
+        return torch.cat(pooled)
 
 
 def warp(images: Tensor, boxes: list[Tensor], crop: int, context: int = 0) -> Tensor:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator as TorchvisionAnchors
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads as TorchvisionRoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork as TorchvisionRPN
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
@@ -22,6 +24,22 @@ BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
     ("Bottleneck", (3, 4, 23, 3)): "resnet101",
     ("Bottleneck", (3, 8, 36, 3)): "resnet152",
 }
+
+
+def check_layers(model: FasterRCNN) -> None:
+    """ValueError for a model whose pyramid or heads are not those of ``fasterrcnn_resnet50_fpn``."""
+    if not isinstance(model.roi_heads.box_head, TwoMLPHead):
+        kind = type(model.roi_heads.box_head).__name__
+        raise ValueError(f"model has a box_head {kind}; it must be a TwoMLPHead, two dense layers")
+    if len(model.rpn.head.conv) != 1:
+        raise ValueError(
+            f"model has {len(model.rpn.head.conv)} convolutions in its RPN head; it must have 1"
+        )
+    pooled = model.roi_heads.box_roi_pool.featmap_names
+    if list(pooled) != ["0", "1", "2", "3"]:
+        raise ValueError(
+            f"model pools from the maps {pooled}; it must be 0 to 3, those of c2 to c5"
+        )
 
 
 def resnet_name(body: nn.Module) -> str:

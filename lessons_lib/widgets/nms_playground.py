@@ -31,15 +31,17 @@ class NMSPlayground(Figure):
 
     _helpers = ("labels",)
 
-    pair = traitlets.List(traitlets.Any()).tag(sync=True)
+    pair = traitlets.List(traitlets.List(traitlets.Int())).tag(sync=True)
     threshold = traitlets.Float(0.5, min=0.0, max=1.0).tag(sync=True)
     chosen = traitlets.Int(-1).tag(sync=True)
 
     field = traitlets.List(traitlets.Int(), default_value=list(FIELD)).tag(sync=True)
     picture = traitlets.Dict().tag(sync=True)
-    boxes = traitlets.List(traitlets.Any()).tag(sync=True)  # (N, 4), px, scores falling
+    boxes = traitlets.List(traitlets.List(traitlets.Float())).tag(
+        sync=True
+    )  # (N, 4), px, scores falling
     scores = traitlets.List(traitlets.Float()).tag(sync=True)
-    truth = traitlets.List(traitlets.Any()).tag(sync=True)  # (T, 4), px
+    truth = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)  # (T, 4), px
 
     @classmethod
     def from_arrays(
@@ -107,16 +109,15 @@ class NMSPlayground(Figure):
     def poster(self) -> Image.Image:
         """Return the pair, and the picture with all boxes."""
         scale = 288 / FIELD[1]
-        pair, boxes = list(self.pair or []), list(self.boxes or [])
         field = Image.new("RGB", (round(FIELD[0] * scale), 288), "white")
         pen = ImageDraw.Draw(field)
-        for k, box in zip((5, 6), pair, strict=True):
+        for k, box in zip((5, 6), self.pair, strict=True):
             colour = tuple(int(c) for c in still.colours(np.array([k]))[0])
             pen.rectangle([v * scale for v in box], outline=colour, width=4)
         picture = still.classes(self.picture, None)
         pen = ImageDraw.Draw(picture)
         scale = picture.height / self.picture["height"]
-        for box in boxes:
+        for box in self.boxes:
             pen.rectangle([v * scale for v in box], outline=(255, 255, 255))
         return still.side_by_side(field, picture)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from lessons_lib.data import DataError
+from lessons_lib.data import DataError, mask_runs
 from lessons_lib.data.mask_runs import intersections, read_segmentations
 from lessons_lib.data.rle import (
     compress_counts,
@@ -110,6 +110,22 @@ def test_intersections_in_chunks() -> None:
     right = [(masks[m] & others[n]).sum() for m, n in zip(i, j, strict=True)]
     for chunk in (1, 7, 10**6):
         assert intersections(a, b, i, j, chunk).tolist() == right
+
+
+def test_reading_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    masks = [random_mask(rng, 12, 9) for _ in range(11)]
+    rles = [encode_rle(m, compress=n % 3 == 0) for n, m in enumerate(masks)]
+    names = [f"mask {n}" for n in range(11)]
+    whole = read_segmentations(rles, [(12, 9)] * 11, names)
+    monkeypatch.setattr(mask_runs, "CHUNK", 4)
+    parts = read_segmentations(rles, [(12, 9)] * 11, names)
+    for name in ("start", "stop", "first", "height", "width", "area"):
+        assert np.array_equal(getattr(parts, name), getattr(whole, name)), name
+    assert whole.area.tolist() == [int(m.sum()) for m in masks]
+    assert len(read_segmentations([], [], [])) == 0
+    with pytest.raises(DataError, match="mask 10"):
+        read_segmentations([*rles[:10], 5], [(12, 9)] * 11, names)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def with_masks(seed: int, truth: dict, found: list, size: int = 200) -> tuple[di
             continue
         row["area"] = float(coco_mask.area(rle))
         if row["iscrowd"]:
-            flat = coco_mask.decode(rle).ravel(order="F")
+            flat = coco_mask._mask.decode([rle])[:, :, 0].ravel(order="F")
             changes = np.flatnonzero(np.diff(flat, prepend=0))
             counts = np.diff(np.concatenate(([0], changes, [flat.size]))).tolist()
             row["segmentation"] = {"size": [size, size], "counts": counts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -121,3 +122,40 @@ def test_the_same_losses_and_gradients(theirs: nn.Module) -> None:
     }
     assert found == pytest.approx({k: expected[v] for k, v in renamed.items()}, rel=1e-4)
     assert norms == pytest.approx(expected_norms, rel=1e-3)
+
+
+def test_published_names_load_old_and_new() -> None:
+    """The file that torchvision publishes is older than the sequences round its convolutions."""
+    theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None
+    )
+    state = theirs.state_dict()
+    ours = FasterRCNN.resnet_fpn(91)
+    ours.load_state_dict(state)
+    old = {
+        re.sub(r"((?:inner|layer)_blocks\.\d+|rpn\.head\.conv)(?:\.0)+\.", r"\1.", name): value
+        for name, value in state.items()
+    }
+    assert "backbone.fpn.inner_blocks.0.weight" in old and "rpn.head.conv.weight" in old
+    ours.load_state_dict(old)
+    assert "rpn.head.conv.weight" in ours.state_dict()
+    assert torch.equal(ours.rpn.head.conv.weight, state["rpn.head.conv.0.0.weight"])
+    with pytest.raises(RuntimeError, match="Missing key"):
+        ours.load_state_dict({k: v for k, v in state.items() if "bbox_pred" not in k})
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        ("fasterrcnn_resnet50_fpn_v2", "box_head FastRCNNConvFCHead; it must be a TwoMLPHead"),
+        (
+            "fasterrcnn_mobilenet_v3_large_fpn",
+            "body of IntermediateLayerGetter; it must be a ResNet",
+        ),
+    ],
+)
+def test_other_models_are_refused(build: str, message: str) -> None:
+    with torch.device("meta"):
+        model = getattr(torchvision.models.detection, build)(weights=None, weights_backbone=None)
+    with pytest.raises(ValueError, match=message):
+        FasterRCNN.from_torchvision(model)

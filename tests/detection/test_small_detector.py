@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from lessons_lib.detection.recipes import ShapesFasterRCNN, clustered_anchors
 from lessons_lib.detection.roi_heads import box_losses
 from lessons_lib.detection.targets import targets_of
 from lessons_lib.training import collate, fit
+from tests.data.test_voc_boxes import boxed_kit
 
 
 def small(seed: int = 0, **options: Any) -> FasterRCNN:
@@ -267,3 +269,43 @@ def test_vgg16_has_the_published_layers() -> None:
 def imagenet_state() -> dict[str, Tensor]:
     """Names and sizes of the published weights, which are a download."""
     return torchvision.models.vgg16(weights=None).state_dict()
+
+
+class SmallVOC(VOCFasterRCNN):
+    """The recipe with a network that a test can train."""
+
+    def model(self, options: Any) -> FasterRCNN:
+        return small_for(21)
+
+
+def small_for(num_classes: int) -> FasterRCNN:
+    return FasterRCNN.small(num_classes, channels=(8, 8, 16, 16), width=8, head_width=16)
+
+
+def test_voc_trains_and_is_scored_by_both_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for year in ("2007", "2012"):
+        boxed_kit(tmp_path / "voc", year)
+    lists = tmp_path / "voc" / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main"
+    (lists / "trainval.txt").write_text("2007_000032\n2008_000001\n")
+    (lists / "test.txt").write_text("2007_000032\n2008_000001\n")
+    twelve = tmp_path / "voc" / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main" / "trainval.txt"
+    twelve.write_text("000005\n")
+    monkeypatch.setenv("LESSONS_DATA", str(tmp_path))
+    recipe = SmallVOC()
+    samples = recipe.training_data({}, 6, 0)
+    first = next(samples[k] for k in range(6) if samples[k]["id"].startswith("2007_000032"))
+    assert first["crowd"].tolist() == [False, True]
+    run = fit(recipe, "paper", steps=2, workers=0, pretrained=False, progress=False)
+    assert {"AP50", "VOC2007"} <= run.metrics.keys()
+    truths = [recipe.validation_data({})[k] for k in range(2)]
+    perfect = [
+        {"boxes": t["boxes"][~t["difficult"]], "labels": t["labels"][~t["difficult"]]}
+        for t in truths
+    ]
+    rows = [
+        recipe.measure({**found, "scores": torch.ones(len(found["labels"]))}, truth, {})
+        for found, truth in zip(perfect, truths, strict=True)
+    ]
+    assert recipe.summarize(rows)["VOC2007"] == pytest.approx(1)
