@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from .count_runs import decompress
 from .errors import DataError
-from .mask_runs import MaskRuns, decompress, intersections, read_segmentations
+from .mask_runs import MaskRuns, intersections, read_segmentations
 
 
 class RLE(TypedDict):

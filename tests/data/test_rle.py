@@ -29,10 +29,6 @@ def reference(mask: np.ndarray) -> dict:
     return {**rle, "counts": rle["counts"].decode()}
 
 
-def decoded(rle: dict) -> np.ndarray:
-    return coco._mask.decode([rle])[:, :, 0].astype(bool)
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_encode_and_decode(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -24,6 +24,9 @@ from lessons_lib.detection.average_precision import (
     precision_recall,
 )
 
+# pycocotools' own arrays and NumPy 2
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 NAMES = (
     "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
 )  # fmt: skip
@@ -214,7 +217,7 @@ def with_masks(seed: int, truth: dict, found: list, size: int = 200) -> tuple[di
             continue
         row["area"] = float(coco_mask.area(rle))
         if row["iscrowd"]:
-            flat = coco_mask._mask.decode([rle])[:, :, 0].ravel(order="F")
+            flat = coco_mask.decode(rle).ravel(order="F")
             changes = np.flatnonzero(np.diff(flat, prepend=0))
             counts = np.diff(np.concatenate(([0], changes, [flat.size]))).tolist()
             row["segmentation"] = {"size": [size, size], "counts": counts}

@@ -107,7 +107,7 @@ def test_the_loss_is_a_support_vector_machine() -> None:
     signs = [model.signs(windows, t["boxes"].double()) for t in targets]
     counted = torch.cat(signs) != 0
     x, y = torch.cat(vectors)[counted].numpy(), torch.cat(signs)[counted].numpy()
-    # LinearSVC minimises |w|²/2 + C Σ hinge², here with the bias as a feature of great length
+    # LinearSVC minimises w·w/2 + C Σ hinge², here with the bias as a feature of great length
     svm = LinearSVC(
         C=1 / (3 * 0.5), class_weight={1: 3.0, -1: 1.0}, intercept_scaling=1000.0, tol=1e-8,
         max_iter=100_000, random_state=0,

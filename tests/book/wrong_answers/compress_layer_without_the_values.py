@@ -2,5 +2,5 @@ import torch
 
 
 def compress_layer(weight, rank):
-    u, s, v = torch.linalg.svd(weight, full_matrices=False)
+    u, _, v = torch.linalg.svd(weight, full_matrices=False)
     return v[:rank], u[:, :rank]
