@@ -85,7 +85,7 @@ SOURCES = {
             max_bytes=256 * 1024**2,
             present=("BCCD_Dataset", "BCCD", "dev", "JPEGImages"),
             licence="MIT",
-            about="364 blood smears, a box round every red and white cell and platelet (BCCD)",
+            about="364 blood smears (292 used), a box round every red and white cell and platelet (BCCD)",
         ),
         Source(  # address and hash as torchvision has them
             name="voc",

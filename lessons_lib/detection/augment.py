@@ -50,7 +50,7 @@ class BoxCrops(Dataset[dict[str, Any]]):
         length: number of items.
         seed: any whole number from 0.
         scale: factor of height and width before anything else; a pair draws it.
-        mirror: axes that are flipped in half of the items: ``"x"``, ``"xy"`` or none.
+        mirror: axes that are flipped in half of the items: ``"x"``, ``"y"``, ``"xy"`` or ``""``.
         min_visible: a box of which less than this share lies in the crop is left out.
         contrast: the image is multiplied by a number within this of 1, each channel by its own.
 
@@ -79,6 +79,12 @@ class BoxCrops(Dataset[dict[str, Any]]):
             raise ValueError(f"size is {size}; it must be at least 1")
         if not 0 < scale[0] <= scale[1]:
             raise ValueError(f"scale is {scale}; it must be two rising positive numbers")
+        if mirror not in ("", "x", "y", "xy"):
+            raise ValueError(f"mirror is {mirror!r}; it must be '', 'x', 'y' or 'xy'")
+        if not 0 <= min_visible <= 1 or not 0 <= contrast < 1:
+            raise ValueError(
+                f"min_visible is {min_visible}, contrast is {contrast}; both are shares in 0..1"
+            )
         if length < 0 or seed < 0:
             raise ValueError(f"length is {length}, seed is {seed}; both must be at least 0")
         self.dataset, self.size, self.length, self.seed = dataset, size, length, seed
@@ -99,8 +105,10 @@ class BoxCrops(Dataset[dict[str, Any]]):
         for axis, name in ((2, "x"), (1, "y")):
             if name in self.mirror and rng.integers(2):
                 image, boxes = mirror(image, boxes, axis)
-        keep = torch.ones(len(boxes), dtype=torch.bool)
-        if self.size is not None:
+        if self.size is None:
+            size = int(image.shape[1]), int(image.shape[2])
+            boxes, keep = cut(boxes, size, self.min_visible)
+        else:
             free = [max(0, side - self.size) for side in image.shape[1:]]
             top, left = (int(rng.integers(f + 1)) for f in free)
             image, boxes, keep = crop(image, boxes, top, left, self.size, self.min_visible)
@@ -140,6 +148,14 @@ def crop(
     canvas = image.new_zeros((3, size, size))
     canvas[:, : part.shape[1], : part.shape[2]] = part
     moved = boxes - boxes.new_tensor([left, top, left, top])
-    cut = clip_boxes(moved, (size, size))
-    keep = (box_area(cut) > 0) & (box_area(cut) >= min_visible * box_area(moved))
-    return canvas, cut[keep], keep
+    return canvas, *cut(moved, (size, size), min_visible)
+
+
+def cut(boxes: Tensor, size: tuple[int, int], min_visible: float) -> tuple[Tensor, Tensor]:
+    """Boxes cut at the borders of a picture (height, width), and which of them are left.
+
+    What is empty goes, and what has less than ``min_visible`` of its area inside.
+    """
+    clipped = clip_boxes(boxes, size)
+    keep = (box_area(clipped) > 0) & (box_area(clipped) >= min_visible * box_area(boxes))
+    return clipped[keep], keep

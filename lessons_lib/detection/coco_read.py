@@ -134,6 +134,12 @@ def _objects(
         shape, area = _boxes(rows, images, name)
     if truth:
         area = _numbers(rows, "area", name)
+        if (area < 0).any():
+            n = int((area < 0).argmax())
+            raise DataError(f"{name} {n}: area is {area[n]}; it must be 0 or more")
+    for n, row in enumerate(rows):
+        if row.get("iscrowd", 0) not in (0, 1):
+            raise DataError(f"{name} {n}: iscrowd is {row['iscrowd']!r}; it must be 0 or 1")
     return Objects(
         image=np.array([places[0][row["image_id"]] for row in rows], np.int64),
         category=np.array([places[1][row["category_id"]] for row in rows], np.int64),
@@ -162,7 +168,7 @@ def _boxes(
 
     Of a result with a mask only it is the box around the mask, but the mask's area, as in COCO's code.
     """
-    without = [n for n, row in enumerate(rows) if not len(row.get("bbox", ()))]
+    without = [n for n, row in enumerate(rows) if not row.get("bbox")]
     boxes = np.zeros((len(rows), 4))
     others = np.setdiff1d(np.arange(len(rows)), without)
     if len(others):

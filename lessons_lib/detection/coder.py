@@ -43,7 +43,10 @@ class BoxCoder:
         """
         boxes = boxes.to(deltas.dtype)
         size, corner = boxes[:, None, 2:] - boxes[:, None, :2], boxes[:, None, :2]
-        moves = deltas.reshape(len(boxes), -1, 4) / deltas.new_tensor(self.weights)
+        # the number of moves is written out, for 0 boxes leave it open
+        moves = deltas.reshape(len(boxes), deltas.shape[1] // 4, 4) / deltas.new_tensor(
+            self.weights
+        )
         centre = moves[..., :2] * size + (corner + 0.5 * size)
         half = 0.5 * moves[..., 2:].clamp(max=LARGEST_LOG_SCALE).exp() * size
         return torch.cat([centre - half, centre + half], 2)

@@ -45,7 +45,9 @@ class FastRCNN(RegionDetector):
 
     Class and box are learned together (the multi-task loss of section 2.3), the convolutions
     included. Differences to the paper: a small residual network with batch normalisation instead of
-    VGG16, trained from nothing; what :class:`~lessons_lib.detection.roi_heads.RoIHeads` notes.
+    VGG16, trained from nothing; background is every proposal whose greatest IoU with an object lies
+    in [0, 0.5), where the paper takes [0.1, 0.5); what
+    :class:`~lessons_lib.detection.roi_heads.RoIHeads` notes.
 
     Args:
         num_classes: with the background.

@@ -202,7 +202,8 @@ class FasterRCNN(nn.Module):
         """The model of Ren et al. for Pascal VOC: VGG16's conv5_3, nine anchors, RoI pooling, 4096 wide.
 
         Pictures are scaled to 600 px, at most 1000. Departures: channels are normalised by torchvision's
-        mean and standard deviation, and the box losses are those of torchvision.
+        mean and standard deviation, anchors that cross the border learn too, anchors are rounded as
+        torchvision rounds them, and the box losses are those of torchvision.
         """
         sizes = (128.0, 256.0, 512.0)
         return cls(

@@ -104,7 +104,7 @@ class HOGDetector(nn.Module):
         for scale in self.scales:
             level = images
             if scale != 1:
-                size = [round(scale * n) for n in images.shape[-2:]]
+                size = [max(1, round(scale * n)) for n in images.shape[-2:]]
                 level = F.interpolate(images, size, mode="bilinear", antialias=True)
             level = F.pad(level, [side] * 4, mode="replicate")
             blocks = hog(level, self.cell, self.block, self.bins)
@@ -137,7 +137,9 @@ class HOGDetector(nn.Module):
                 corner = torch.stack([x, y], -1).reshape(-1, 2).to(weight) - (self.margin + 1)
                 middle = (corner + weight.new_tensor([columns, rows]) / 2) * self.cell
                 # a level's size is rounded to whole pixels
-                growth = weight.new_tensor([n / round(scale * n) for n in (size[1], size[0])])
+                growth = weight.new_tensor(
+                    [n / max(1, round(scale * n)) for n in (size[1], size[0])]
+                )
                 boxes.append(torch.cat([(middle - half) * growth, (middle + half) * growth], 1))
             result.append(torch.cat(boxes))
         return result

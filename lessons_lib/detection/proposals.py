@@ -107,7 +107,8 @@ class Proposed(Dataset[dict[str, Any]]):
         scene = self.pictures[picture]
         if picture not in self._found:
             self._found[picture] = self.search(scene["image"])
-        sample = {name: scene[name] for name in ("image", "boxes", "labels", "id")}
+        names = ("image", "boxes", "labels", "crowd", "id")
+        sample = {name: scene[name] for name in names if name in scene}
         sample["proposals"] = self._found[picture]
         if self.flip and np.random.default_rng((self.seed, index)).random() < 0.5:
             return mirror(sample)
@@ -186,7 +187,11 @@ class RegionDetector(nn.Module, ABC):
             raise ValueError("targets is None; in training mode there must be one a picture")
         _check_lists(len(images), targets=targets)
         cleaned = [
-            clean_target({name: t[name] for name in ("boxes", "labels")}, size, self.num_classes)
+            clean_target(
+                {name: t[name] for name in ("boxes", "labels", "crowd") if name in t},
+                size,
+                self.num_classes,
+            )
             for t, size in zip(targets, batch.sizes, strict=True)
         ]
         return self.losses(batch, proposals, cleaned)

@@ -81,6 +81,10 @@ class BoxPredictor(nn.Module):
 class RoIHeads(nn.Module):
     """Pools a feature for each proposal, classifies it, and moves its box.
 
+    As torchvision has it, and unlike Fast R-CNN's paper: background is every proposal below the
+    threshold, not only those of an IoU of 0.1 or more; the true boxes are among the proposals; smooth
+    L1 turns at 1/9; moves are scaled by fixed weights and not by their standard deviation.
+
     Args:
         pool: from maps, proposals of each picture and the size of the batch to (sum of N, C, k, k).
         head: from pooled features to (N, width).

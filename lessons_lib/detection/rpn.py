@@ -68,6 +68,9 @@ class RPNHead(nn.Module):
 class RegionProposalNetwork(nn.Module):
     """Anchors, scored and moved: proposals, and the loss that teaches it.
 
+    As in torchvision, and unlike the paper (section 3.3), anchors that cross the picture's border learn
+    too, and the box term is divided by the sampled anchors, not by all places.
+
     Args:
         anchors: the anchors of every level.
         channels: of the maps.

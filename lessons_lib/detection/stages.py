@@ -20,7 +20,7 @@ from .matching import match_boxes, sample_balanced
 from .pictures import PictureBatch
 from .proposals import Detections, RegionDetector, Search
 from .roi_heads import RoISettings, TwoLayerHead, detections
-from .targets import Target
+from .targets import Target, clean_target
 
 SVM_BACKGROUND = 0.3
 """A proposal that overlaps a class's objects by less is a negative for its SVM (R-CNN, section 2.3)."""
@@ -122,10 +122,10 @@ class StagedDetector(RegionDetector):
     def fit_stages(self, data: Any, *, seed: int = 0) -> dict[str, int]:
         """Fits the SVMs and the regressors to pictures with proposals.
 
-        For the SVM of a class its true boxes are positive; proposals that overlap none of its
-        objects by :data:`SVM_BACKGROUND` are negative, and so are all of other classes' true boxes;
-        the rest is left out. The regressor of a class learns from proposals that overlap an object
-        of it by :data:`REGRESSION_IOU`.
+        For the SVM of a class its true boxes are positive. Every other box, a proposal or the true
+        box of another class, is negative if it overlaps all objects of the class by less than
+        :data:`SVM_BACKGROUND`, and is left out otherwise. The regressor of a class learns
+        from proposals that overlap an object of it by :data:`REGRESSION_IOU`.
 
         Args:
             data: samples with ``image``, ``boxes``, ``labels`` and ``proposals``.
@@ -169,8 +169,9 @@ class StagedDetector(RegionDetector):
         device = self.cls_score.weight.device
         for k in range(len(data)):
             sample = data[k]
-            truth = sample["boxes"].to(device)
-            labels = sample["labels"].to(device)
+            target = {n: sample[n].to(device) for n in ("boxes", "labels", "crowd") if n in sample}
+            target = clean_target(target, tuple(sample["image"].shape[1:]), self.num_classes)
+            truth, labels = target["boxes"], target["labels"]
             boxes = torch.cat([sample["proposals"].to(device), truth])
             pooled = self.pooled(self.scaler([sample["image"].to(device)]), [boxes])
             iou = box_iou(truth, boxes)

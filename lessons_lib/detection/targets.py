@@ -35,6 +35,8 @@ def clean_target(target: Mapping[str, Tensor], size: tuple[int, int], num_classe
             f"boxes has the shape {tuple(boxes.shape)} and labels {tuple(labels.shape)}; "
             "they must be (N, 4) and (N,)"
         )
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels is {labels.dtype}; it must hold whole numbers")
     if not bool(torch.isfinite(boxes).all()):
         raise ValueError("boxes has entries that are not finite")
     if len(labels) and not 1 <= int(labels.min()) <= int(labels.max()) < num_classes:

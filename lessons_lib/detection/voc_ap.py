@@ -57,10 +57,10 @@ def voc_average_precision(
     ).astype(bool)
     boxes, labels, image = _columns(detections, "detections")
     scores = _join([d["scores"] for d in detections]).astype(np.float64)
-    for name, many, rows in [("scores", len(scores), len(boxes)),
-                             ("difficult", len(difficult), len(true_boxes))]:  # fmt: skip
-        if many != rows:
-            raise ValueError(f"{name}: {many} in all, but {rows} boxes; they must be as many")
+    if not (
+        np.isfinite(scores).all() and np.isfinite(boxes).all() and np.isfinite(true_boxes).all()
+    ):
+        raise ValueError("boxes or scores are not finite everywhere; they must be")
     order = np.argsort(-scores, kind="stable")
     boxes, labels, image = boxes[order], labels[order], image[order]
     pictures = max(len(truths), 1)
@@ -99,10 +99,11 @@ def _area(hit: Bools, truth_count: int, variant: str) -> float:
 
 def _columns(entries: Sequence[Mapping[str, Tensor]], name: str) -> tuple[Floats, Ints, Ints]:
     for n, entry in enumerate(entries):
-        if len(entry["boxes"]) != len(entry["labels"]):
-            raise ValueError(
-                f"{name}[{n}] has {len(entry['labels'])} labels and {len(entry['boxes'])} boxes"
-            )
+        for key in ("labels", "scores", "difficult"):
+            if key in entry and len(entry[key]) != len(entry["boxes"]):
+                raise ValueError(
+                    f"{name}[{n}] has {len(entry[key])} {key} and {len(entry['boxes'])} boxes"
+                )
     labels = _join([entry["labels"] for entry in entries]).astype(np.int64)
     boxes = _join([entry["boxes"] for entry in entries]).astype(np.float64).reshape(-1, 4)
     image = np.repeat(np.arange(len(entries)), [len(entry["labels"]) for entry in entries])

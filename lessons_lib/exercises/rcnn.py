@@ -45,7 +45,10 @@ def check_crop_cost(function: Callable[[int, int, int, int], Any]) -> bool:
 
 
 def check_pool_row(function: Callable[[Tensor, float, float, int], Any]) -> bool:
-    """``pool_row(row, start, end, bins)``: RoI pooling along one axis, (N,) → (bins,)."""
+    """``pool_row(row, start, end, bins)``: RoI pooling along one axis, (N,) → (bins,).
+
+    Both ends are rounded to whole cells, halves up, and the cell of the end belongs to the box.
+    """
     row = torch.tensor([3.0, -1.0, 4.0, 1.0, -5.0, 9.0, 2.0, -6.0, 5.0, 3.5, -8.0, 7.0])
     for start, end, bins in [
         (0.0, 5.0, 3),
@@ -77,7 +80,7 @@ def check_pool_row(function: Callable[[Tensor, float, float, int], Any]) -> bool
                 f"{told} The box's last cell belongs to it: there are end - start + 1 cells."
             )
         raise NotYet(
-            f"{told} Round start and end to whole cells first. Bin i then begins at floor(i n / bins) "
+            f"{told} Round start and end to whole cells first, halves up. Bin i then begins at floor(i n / bins) "
             "and ends before ceil((i + 1) n / bins), so that neighbours may share a cell."
         )
     print("Right. Everything is rounded twice: the corners, and then the bins.")

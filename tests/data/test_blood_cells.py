@@ -214,3 +214,13 @@ def test_facts_of_the_real_pictures(data_root: Callable[[str], Path]) -> None:
     index = kept.ids.index("BloodImage_00338")
     assert len(kept[index]["boxes"]) == len(dropped[index]["boxes"]) + 1
     assert len(BloodCells(folder)) == 228 and len(BloodCells(folder, split="test")) == 64
+
+
+@pytest.mark.parametrize("up", [".", ".."])
+def test_the_repositorys_test_list_is_left_out(tmp_path: Path, up: str) -> None:
+    folder = tree(tmp_path / "dev")
+    lists = folder / up / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "trainval.txt").write_text("\n".join(IDS[2:9]) + "\n")
+    (lists / "test.txt").write_text("\n".join(IDS[9:]) + "\n")
+    assert BloodCells(folder, split="all").ids == IDS[2:9]

@@ -332,8 +332,12 @@ def test_tensors_to_coco() -> None:
         (lambda t, f: t["annotations"][0].pop("area"), "has no area"),
         (lambda t, f: t.pop("categories"), "images, annotations and categories"),
         (lambda t, f: t["annotations"].__setitem__(0, 7), "must be a dict"),
+        (lambda t, f: t["annotations"][0].update(iscrowd="0"), "iscrowd is '0'; it must be 0 or 1"),
+        (lambda t, f: t["annotations"][0].update(area=-4), "area is -4.0; it must be 0 or more"),
+        (lambda t, f: f[0].update(bbox=None), "segmentation"),
     ],
-    ids=["image", "score", "nan", "negative", "three", "area", "categories", "row"],
+    ids=["image", "score", "nan", "negative", "three", "area", "categories", "row", "crowd",
+         "below", "none"],
 )  # fmt: skip
 def test_errors_name_the_rule(change: Any, words: str) -> None:
     truth, found = scene(0)

@@ -47,9 +47,11 @@ def test_sppnet_has_rcnns_convolutions() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stored_runs_reached_what_they_should(name: str) -> None:
-    (entry,) = read_ledger(name, "quick")
-    assert entry["metrics"]["AP50"] >= LEAST[name]
-    assert entry["parameters"] <= 400_000 and entry["pictures"] == 200
+    entries = read_ledger(name, "quick")
+    assert len(entries) >= 1
+    for entry in entries:
+        assert entry["metrics"]["AP50"] >= LEAST[name]
+        assert entry["parameters"] <= 400_000 and entry["pictures"] == 200
     model, facts = load_weights(get_recipe(name))
     assert facts["preset"] == "quick"
     assert not hasattr(model, "fitted") or bool(model.fitted)

@@ -11,16 +11,14 @@ from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
 from lessons_lib.data import Shapes
-from lessons_lib.detection.selective_search import (
-    COLOUR_BINS,
+from lessons_lib.detection.region_features import (
     directional_derivatives,
     histograms,
-    merge_regions,
     neighbours,
     region_boxes,
-    selective_search,
     to_colours,
 )
+from lessons_lib.detection.selective_search import COLOUR_BINS, merge_regions, selective_search
 
 
 def scene(index: int = 0, size: int = 96) -> Tensor:

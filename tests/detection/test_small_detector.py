@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +310,43 @@ def test_voc_trains_and_is_scored_by_both_measures(
         for found, truth in zip(perfect, truths, strict=True)
     ]
     assert recipe.summarize(rows)["VOC2007"] == pytest.approx(1)
+
+
+def test_no_proposal_at_all_is_no_detection() -> None:
+    model = small().eval()
+    model.rpn.settings = replace(model.rpn.settings, after_nms=(0, 0))
+    with torch.inference_mode():
+        found = model(torch.rand(2, 3, 64, 64))
+    assert [len(one["boxes"]) for one in found] == [0, 0]
+    assert found[0]["boxes"].shape == (0, 4) and found[0]["labels"].dtype == torch.int64
+    losses = model.train()(torch.rand(1, 3, 64, 64), [AWKWARD["no boxes"]])
+    assert float(losses["class"].detach()) == 0 and math.isfinite(float(losses["box"].detach()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mirror": "horizontal"}, "mirror is 'horizontal'; it must be '', 'x', 'y' or 'xy'"),
+        ({"min_visible": 2}, "min_visible is 2"),
+        ({"scale": (0, 1)}, "scale is"),
+    ],
+)
+def test_crops_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BoxCrops(Shapes(2), 64, 4, **options)
+
+
+def test_empty_boxes_go_with_and_without_a_crop() -> None:
+    sample = Shapes(1, seed=5)[0]
+    outside = torch.tensor([[5.0, 5, 5, 9], [300, 300, 400, 400]])
+    sample = {**sample, "boxes": torch.cat([sample["boxes"], outside])}
+    sample["labels"] = torch.cat([sample["labels"], torch.tensor([1, 1])])
+    for size in (None, 128):
+        crop_of = BoxCrops([sample], size, 1, mirror="")[0]
+        assert len(crop_of["boxes"]) == len(crop_of["labels"]) == len(sample["boxes"]) - 2
+
+
+def test_labels_must_be_whole_numbers() -> None:
+    wrong = {"boxes": torch.tensor([[1.0, 1, 9, 9]]), "labels": torch.tensor([1.0])}
+    with pytest.raises(ValueError, match=r"labels is torch.float32; it must hold whole numbers"):
+        small().train()(torch.rand(1, 3, 64, 64), [wrong])

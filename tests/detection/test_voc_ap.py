@@ -150,5 +150,5 @@ def test_errors() -> None:
         voc_average_precision(truths, found[1:])
     with pytest.raises(ValueError, match="labels and"):
         voc_average_precision([{**truths[0], "labels": torch.ones(99)}], found[:1])
-    with pytest.raises(ValueError, match="scores: 1 in all"):
+    with pytest.raises(ValueError, match=r"detections\[0\] has 1 scores and"):
         voc_average_precision(truths[:1], [{**found[0], "scores": torch.ones(1)}])
