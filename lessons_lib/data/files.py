@@ -147,6 +147,8 @@ def write_png(path: PathLike, pixels: np.ndarray) -> None:
 def write_bytes(path: PathLike, data: bytes) -> None:
     """Write a file whole or not at all: into a temporary neighbour, then renamed."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent}: there is no such folder; make it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.write_bytes(data)

@@ -32,10 +32,9 @@ class ScaledBoxes(Dataset[dict[str, Any]]):
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = dict(self.dataset[index])
-        if self.scale != 1:
-            sample["image"], sample["boxes"] = rescale(sample["image"], sample["boxes"], self.scale)
-        return sample
+        sample = self.dataset[index]
+        image, boxes = rescale(sample["image"], sample["boxes"], self.scale)
+        return {**sample, "image": image, "boxes": boxes}
 
 
 class BoxCrops(Dataset[dict[str, Any]]):
@@ -133,11 +132,15 @@ def rescale(image: Tensor, boxes: Tensor, factor: float) -> tuple[Tensor, Tensor
 
 def mirror(image: Tensor, boxes: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """An image (3, H, W) turned round its axis 1 (upside down) or 2 (left to right), and its boxes."""
-    side = image.shape[axis]
+    return image.flip(axis), mirror_boxes(boxes, image.shape[axis], axis)
+
+
+def mirror_boxes(boxes: Tensor, side: int, axis: int) -> Tensor:
+    """Boxes (N, 4) of a picture that is turned round an axis as long as ``side``, px."""
     low, high = (1, 3) if axis == 1 else (0, 2)
     turned = boxes.clone()
     turned[:, low], turned[:, high] = side - boxes[:, high], side - boxes[:, low]
-    return image.flip(axis), turned
+    return turned
 
 
 def crop(

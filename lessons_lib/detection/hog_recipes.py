@@ -7,18 +7,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
-from lessons_lib.data import Shapes
 from lessons_lib.detection.hog_detector import HOGDetector, fit_templates
-from lessons_lib.detection.recipes import DetectionRecipe
+from lessons_lib.detection.recipes import ShapesDetection, shapes
 from lessons_lib.training import Preset
 
 MEASURED_ON = 20_000_000
 """Seed of the scenes from whose boxes the templates are measured; no run is trained or tested on it."""
 
 
-class ShapesHOG(DetectionRecipe):
+class ShapesHOG(ShapesDetection):
     """Upright shapes by one linear SVM a class, and two for rods, which lie or stand.
 
     The support vector machines are trained by gradient steps on all windows of fresh scenes: the
@@ -27,7 +25,6 @@ class ShapesHOG(DetectionRecipe):
 
     name = "shapes-hog-svm"
     summary = "boxes around upright shapes with HOG and linear SVMs (chapter 6)"
-    classes = Shapes.CLASSES
     presets = {  # noqa: RUF012
         "live": Preset(
             summary="a short look, in front of the reader",
@@ -46,21 +43,8 @@ class ShapesHOG(DetectionRecipe):
     }
 
     def model(self, options: Mapping[str, Any]) -> nn.Module:
-        scenes = Shapes(
-            options["measured"], size=options["size"], rotate=options["rotate"], seed=MEASURED_ON
-        )
+        scenes = shapes(options, options["measured"], MEASURED_ON)
         drawn = [scenes[i] for i in range(len(scenes))]
         boxes = torch.cat([scene["boxes"] for scene in drawn])
         labels = torch.cat([scene["labels"] for scene in drawn])
         return HOGDetector(fit_templates(boxes, labels), cell=options["cell"])
-
-    def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
-        return Shapes(count, size=options["size"], rotate=options["rotate"], seed=seed)
-
-    def validation_data(self, options: Mapping[str, Any]) -> Shapes:
-        return Shapes(
-            options["validation"],
-            size=options["size"],
-            rotate=options["rotate"],
-            seed=1_000_000,
-        )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from .augment import mirror, mirror_boxes
 from .boxes import clip_boxes
 from .pictures import PictureBatch, PictureScaler
 from .roi_heads import RoISettings
@@ -111,20 +112,15 @@ class Proposed(Dataset[dict[str, Any]]):
         sample = {name: scene[name] for name in names if name in scene}
         sample["proposals"] = self._found[picture]
         if self.flip and np.random.default_rng((self.seed, index)).random() < 0.5:
-            return mirror(sample)
+            return mirror_sample(sample)
         return sample
 
 
-def mirror(sample: dict[str, Any]) -> dict[str, Any]:
+def mirror_sample(sample: dict[str, Any]) -> dict[str, Any]:
     """The sample as in a mirror: picture, ``boxes`` and ``proposals``."""
-    image = sample["image"].flip(-1)
-    width = image.shape[-1]
-    turned = {
-        name: torch.stack([width - b[:, 2], b[:, 1], width - b[:, 0], b[:, 3]], 1)
-        for name, b in sample.items()
-        if name in ("boxes", "proposals")
-    }
-    return {**sample, "image": image, **turned}
+    image, boxes = mirror(sample["image"], sample["boxes"], 2)
+    proposals = mirror_boxes(sample["proposals"], image.shape[2], 2)
+    return {**sample, "image": image, "boxes": boxes, "proposals": proposals}
 
 
 class RegionDetector(nn.Module, ABC):

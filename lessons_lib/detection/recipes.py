@@ -55,7 +55,9 @@ class DetectionRecipe(Recipe):
         return image
 
 
-SCENES = {"size": 128, "radius": (18, 36), "count": (2, 4), "validation": 200}
+SCENES = {"size": 128, "radius": (18, 36), "count": (2, 4), "rotate": 20.0, "validation": 200}
+VALIDATED_ON = 1_000_000
+"""Seed of the scenes that no run is trained on."""
 HEAD = {
     "pyramid": True,
     "anchors": "hand",
@@ -76,6 +78,7 @@ def shapes(options: Mapping[str, Any], length: int, seed: int) -> Shapes:
         size=scenes["size"],
         radius=tuple(scenes["radius"]),
         count=tuple(scenes["count"]),
+        rotate=scenes["rotate"],
         seed=seed,
     )
 
@@ -88,8 +91,8 @@ class ShapesDetection(DetectionRecipe):
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
         return shapes(options, count, seed)
 
-    def validation_data(self, options: Mapping[str, Any]) -> Shapes:
-        return shapes(options, options["validation"], 1_000_000)
+    def validation_data(self, options: Mapping[str, Any]) -> Dataset:
+        return shapes(options, options["validation"], VALIDATED_ON)
 
 
 class ShapesFasterRCNN(ShapesDetection):

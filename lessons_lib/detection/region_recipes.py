@@ -8,14 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lessons_lib.data import Shapes
 from lessons_lib.training import Preset, load_weights
 from lessons_lib.training.recipe import Batch
 
 from .fast_rcnn import FastRCNN
 from .proposals import Proposed, RegionDetector, Search
 from .rcnn import RCNN
-from .recipes import DetectionRecipe
+from .recipes import ShapesDetection, shapes
 from .roi_heads import RoISettings
 from .sppnet import SPPNet
 from .stages import StagedDetector
@@ -25,14 +24,12 @@ TRAINED_ON = 10_000_000
 """Seed of the training pictures; that of a run chooses among them and mirrors them."""
 
 
-class RegionRecipe(DetectionRecipe):
+class RegionRecipe(ShapesDetection):
     """What the three systems share: a fixed set of pictures with proposals that are computed once.
 
     Options: ``pictures`` in the set, ``samples`` proposals a picture in a step, ``positive_share``,
     ``most`` proposals a picture, ``validation`` pictures.
     """
-
-    classes = Shapes.CLASSES
 
     def __init__(self) -> None:
         # one set for training, the later stages and every run of this process
@@ -42,7 +39,7 @@ class RegionRecipe(DetectionRecipe):
         """The training pictures as they are, with their proposals; kept for the next call."""
         key = (options["pictures"], options["most"])
         if key not in self._sets:
-            scenes = Shapes(options["pictures"], seed=TRAINED_ON)
+            scenes = shapes(options, options["pictures"], TRAINED_ON)
             self._sets[key] = Proposed(scenes, search(options))
         return self._sets[key]
 
@@ -50,8 +47,7 @@ class RegionRecipe(DetectionRecipe):
         return self.pictures(options).mirrored(count, seed)
 
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
-        scenes = Shapes(options["validation"], seed=1_000_000)
-        return Proposed(scenes, search(options))
+        return Proposed(super().validation_data(options), search(options))
 
     def training_terms(
         self, model: nn.Module, batch: Batch, options: Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +16,6 @@ from .nms import batched_nms
 from .targets import Target
 
 SMALLEST = 1e-2  # px; a detection with a shorter side is dropped, as torchvision does
-
-Pool = Callable[[Mapping[str, Tensor], Sequence[Tensor], tuple[int, int]], Tensor]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lessons_lib.data.pictures import PALETTE
-from lessons_lib.plots.pictures import _rgb
+from lessons_lib.plots.pictures import as_rgb
 
 
 def show_boxes(
@@ -47,7 +47,7 @@ def show_boxes(
     for axis in axes.flat:
         axis.set_axis_off()
     for k, (axis, picture, boxes) in enumerate(zip(axes.flat, pictures, found, strict=False)):
-        axis.imshow(_rgb(picture), interpolation="nearest")
+        axis.imshow(as_rgb(picture), interpolation="nearest")
         if k < len(titles):
             axis.set_title(titles[k], fontsize=9)
         for box in truth[k]["boxes"].tolist() if truth is not None else ():

@@ -25,7 +25,7 @@ def colour_instances(image: Any, instances: Any, strength: float = 0.65) -> NDAr
     Returns:
         RGB (H, W, 3) in [0, 1].
     """
-    canvas = _rgb(image)
+    canvas = as_rgb(image)
     labels = np.asarray(instances)
     inside = labels > 0
     colours = PALETTE[(labels[inside] - 1) % len(PALETTE)] / 255
@@ -61,7 +61,7 @@ def show_pictures(
         axis.set_axis_off()
     for i, row in enumerate(rows):
         for axis, picture in zip(axes[i], row, strict=False):
-            axis.imshow(_rgb(picture), interpolation="nearest")
+            axis.imshow(as_rgb(picture), interpolation="nearest")
     for axis, title in zip(axes[0], titles, strict=False):
         axis.set_title(title, fontsize=10)
     for axis, label in zip(axes[:, 0], labels, strict=False):
@@ -70,7 +70,7 @@ def show_pictures(
     return figure
 
 
-def _rgb(picture: Any) -> NDArray[np.float64]:
+def as_rgb(picture: Any) -> NDArray[np.float64]:
     """Any picture as a fresh RGB (H, W, 3) array."""
     values = picture.detach().cpu().numpy() if isinstance(picture, Tensor) else np.asarray(picture)
     values = values.astype(np.float64)

@@ -28,6 +28,7 @@ from lessons_lib.data import (
     renumber,
     write_labels,
 )
+from lessons_lib.data.files import write_bytes
 
 RNG = np.random.default_rng(0)
 GRAY8 = RNG.integers(0, 256, (7, 9), dtype=np.uint8)
@@ -341,3 +342,9 @@ def test_coco_is_plain_json() -> None:
     annotations = instances_to_coco(torch.tensor([[0, 7], [7, 7]]), image_id="a")
     assert json.load(io.StringIO(json.dumps(annotations))) == annotations
     assert annotations[0]["segmentation"]["counts"] == [1, 3]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"new: there is no such folder; make it first"):
+        write_bytes(tmp_path / "new" / "a.json", b"{}")
+    assert not (tmp_path / "new").exists()

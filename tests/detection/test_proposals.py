@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib.data import Shapes
-from lessons_lib.detection.proposals import Proposed, Search, mirror
+from lessons_lib.detection.proposals import Proposed, Search, mirror_sample
 
 
 class Counting:
@@ -57,13 +57,13 @@ def test_the_mirror_turns_boxes_with_the_picture() -> None:
     scene = Shapes(1, size=64, radius=(8, 16))[0]
     sample = {k: scene[k] for k in ("image", "boxes", "labels", "id")}
     sample["proposals"] = scene["boxes"] + 0.5
-    turned = mirror(sample)
+    turned = mirror_sample(sample)
     masks = scene["masks"].flip(-1)
     for box, mask in zip(turned["boxes"].tolist(), masks, strict=True):
         y, x = mask.nonzero().unbind(1)
         expected = [int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1]
         assert box == expected
-    assert equal(mirror(turned), sample)
+    assert equal(mirror_sample(turned), sample)
 
 
 def test_the_search_is_selective_search() -> None:
