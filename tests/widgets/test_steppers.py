@@ -358,17 +358,17 @@ def test_transposed_sliders_give_torchs_numbers(open_page: Open) -> None:
         setting = every[index]
         for name, value in zip(names, setting, strict=True):
             set_slider(page, name, value)
-        page.wait_for_timeout(60)
         n, k, s, p, op, d = setting
         x, w = np.array([3, 1, 2, 5, 4, 6][:n]), np.arange(1, k + 1)
         expected = torch_transposed(x, w, s, p, op, d)
-        legal = data(page, "legal")
+        legal = "false" if expected is None else "true"
+        wait_for(page, "legal", legal)
         seen[legal] += 1
-        assert legal == ("false" if expected is None else "true"), setting
         if expected is None:
             assert page.locator(".pti-note").inner_text().startswith("Refused: ")
             continue
-        assert data(page, "output-size") == str(len(expected)) and data(page, "agree") == "true"
+        wait_for(page, "output-size", str(len(expected)))  # a busy machine may be slow to answer
+        assert data(page, "agree") == "true"
         kind, place = data(page, "selected").split()
         assert float(data(page, "value")) == (x if kind == "input" else expected)[int(place)]
     assert min(seen.values()) > 1
