@@ -12,6 +12,7 @@ from lessons_lib.widgets.metric_that_lies import MetricThatLies
 from lessons_lib.widgets.nms_playground import NMSPlayground
 from lessons_lib.widgets.pyramid_explorer import PyramidExplorer
 from lessons_lib.widgets.region_merging import RegionMerging
+from lessons_lib.widgets.roi_shift import RoIShift
 from lessons_lib.widgets.skip_switch import SkipSwitch
 from lessons_lib.widgets.stride_overlay import StrideOverlay
 from lessons_lib.widgets.training_replay import TrainingReplay
@@ -27,6 +28,7 @@ __all__ = [
     "NMSPlayground",
     "PyramidExplorer",
     "RegionMerging",
+    "RoIShift",
     "SkipSwitch",
     "StrideOverlay",
     "TrainingReplay",
