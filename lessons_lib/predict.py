@@ -23,12 +23,15 @@ from lessons_lib.data import (
     write_labels,
 )
 from lessons_lib.data.files import write_bytes, write_png
+from lessons_lib.data.rle import encode_rle
+from lessons_lib.detection.instance_targets import merge_masks
+from lessons_lib.detection.targets import resize_masks
 from lessons_lib.training import Recipe
 
 __all__ = ["predict_file", "predict_image"]
 
 SHOWN = 0.5
-"""Boxes are drawn on the overlay from this score on; the tables hold all of them."""
+"""Boxes and masks are drawn from this score on; the tables hold all of them."""
 
 
 def predict_image(
@@ -43,7 +46,8 @@ def predict_image(
 
     Returns:
         the recipe's predictions: ``instances`` int64 (H, W); or ``boxes`` (N, 4) in the pixels of the
-        image with ``labels`` and ``scores`` (N,); or ``semantic`` int64 (H, W).
+        image with ``labels`` and ``scores`` (N,), and with ``masks`` bool (N, H, W) or not; or
+        ``semantic`` int64 (H, W).
     """
     device = next(model.parameters()).device
     prepared = recipe.prepare(image, options)
@@ -52,6 +56,9 @@ def predict_image(
     if "boxes" in prediction:  # the recipe may have scaled the picture
         y, x = (a / b for a, b in zip(image.shape[1:], prepared.shape[1:], strict=True))
         prediction["boxes"] = prediction["boxes"] * torch.tensor([x, y, x, y])
+    if "masks" in prediction:
+        size = int(image.shape[1]), int(image.shape[2])
+        prediction["masks"] = resize_masks(prediction["masks"], size)
     return prediction
 
 
@@ -60,8 +67,10 @@ def predict_file(
 ) -> str:
     """Predicts a picture file; writes what is found to ``out``, in files named after the picture.
 
-    Instances: STEM.labels.png, .overlay.png, .coco.json and .csv. Boxes: the same without the label
-    picture. A class for every pixel: .labels.png, .overlay.png and .csv.
+    Instances: STEM.labels.png, .overlay.png, .coco.json and .csv. Masks: the same four; the label picture
+    and the overlay show those that score 0.5 or more, by the numbers that they have in the tables, and
+    where masks overlap the better one. Boxes: the same without the label picture. A class for every pixel:
+    .labels.png, .overlay.png and .csv.
 
     Returns:
         what was found, such as "12 instances".
@@ -94,10 +103,44 @@ def _write_instances(
     return f"{len(rows)} instances"
 
 
+def _write_masks(
+    recipe: Recipe, image: Tensor, prediction: Mapping[str, Tensor], path: Path, stem: Path
+) -> str:
+    names, masks = _classes(recipe), prediction["masks"]
+    rows, annotations = _box_rows(names, prediction)
+    for row, annotation, mask in zip(rows, annotations, masks, strict=True):
+        y, x = mask.nonzero(as_tuple=True)
+        row["area"] = annotation["area"] = len(x)
+        if len(x):  # pixel centres at whole numbers, as for instances
+            row |= {"centroid_x": float(x.double().mean()), "centroid_y": float(y.double().mean())}
+        annotation["segmentation"] = encode_rle(mask)
+    shown = merge_masks(masks, prediction["scores"], least=SHOWN).numpy()
+    write_labels(_file(stem, "labels.png"), shown)
+    write_png(_file(stem, "overlay.png"), overlay(image, shown))
+    _write_coco(stem, path, image, dict(list(enumerate(names))[1:]), annotations)
+    columns = ("id", "label", "score", "area", "centroid_x", "centroid_y", "x1", "y1", "x2", "y2")
+    _write_csv(stem, columns, rows)
+    clear = int((prediction["scores"] >= SHOWN).sum())
+    return f"{len(rows)} masks, {clear} with a score of {SHOWN} or more"
+
+
 def _write_boxes(
     recipe: Recipe, image: Tensor, prediction: Mapping[str, Tensor], path: Path, stem: Path
 ) -> str:
     names = _classes(recipe)
+    rows, annotations = _box_rows(names, prediction)
+    clear = prediction["scores"] >= SHOWN
+    drawn = overlay_boxes(image, prediction["boxes"][clear], prediction["labels"][clear])
+    write_png(_file(stem, "overlay.png"), drawn)
+    _write_coco(stem, path, image, dict(list(enumerate(names))[1:]), annotations)
+    _write_csv(stem, ("id", "label", "score", "x1", "y1", "x2", "y2"), rows)
+    return f"{len(rows)} boxes, {int(clear.sum())} with a score of {SHOWN} or more"
+
+
+def _box_rows(
+    names: Sequence[str], prediction: Mapping[str, Tensor]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A row of the table and an annotation in COCO's form of each box, numbered from 1."""
     boxes, labels, scores = (prediction[k].tolist() for k in ("boxes", "labels", "scores"))
     rows, annotations = [], []
     for number, (box, label, score) in enumerate(zip(boxes, labels, scores, strict=True), 1):
@@ -111,12 +154,7 @@ def _write_boxes(
             {"id": number, "image_id": 1, "category_id": label, "score": score, "iscrowd": 0}
             | {"bbox": [x1, y1, *size], "area": size[0] * size[1]}
         )
-    clear = prediction["scores"] >= SHOWN
-    drawn = overlay_boxes(image, prediction["boxes"][clear], prediction["labels"][clear])
-    write_png(_file(stem, "overlay.png"), drawn)
-    _write_coco(stem, path, image, dict(list(enumerate(names))[1:]), annotations)
-    _write_csv(stem, ("id", "label", "score", "x1", "y1", "x2", "y2"), rows)
-    return f"{len(rows)} boxes, {int(clear.sum())} with a score of {SHOWN} or more"
+    return rows, annotations
 
 
 def _write_semantic(
@@ -134,6 +172,7 @@ def _write_semantic(
 
 
 WRITERS: dict[str, Callable[..., str]] = {
+    "masks": _write_masks,
     "instances": _write_instances,
     "boxes": _write_boxes,
     "semantic": _write_semantic,

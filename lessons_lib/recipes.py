@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from lessons_lib.convolution.recipes import DigitsClassifier
 from lessons_lib.detection.hog_recipes import ShapesHOG
+from lessons_lib.detection.mask_public_recipes import (
+    CocoMaskRCNN,
+    NucleiMaskRCNN,
+    PennFudanMaskRCNN,
+)
+from lessons_lib.detection.mask_recipes import ShapesMaskRCNN, SticksMaskRCNN
+from lessons_lib.detection.one_stage_recipes import BloodCellsRetinaNet, ShapesRetinaNet, ShapesSSD
 from lessons_lib.detection.public_recipes import BloodCellsFasterRCNN, VOCFasterRCNN
 from lessons_lib.detection.recipes import ShapesFasterRCNN
 from lessons_lib.detection.region_recipes import ShapesFastRCNN, ShapesRCNN, ShapesSPPNet
+from lessons_lib.detection.yolo_recipes import ShapesYOLOv1, ShapesYOLOv2, ShapesYOLOv3
 from lessons_lib.embedding.recipes import NucleiDiscriminative, SticksDiscriminative
 from lessons_lib.semantic.public_recipes import (
     VOCFCN,
@@ -44,6 +52,17 @@ RECIPES: dict[str, Recipe] = {
         ShapesFasterRCNN(),
         BloodCellsFasterRCNN(),
         VOCFasterRCNN(),
+        ShapesSSD(),
+        ShapesRetinaNet(),
+        BloodCellsRetinaNet(),
+        ShapesYOLOv1(),
+        ShapesYOLOv2(),
+        ShapesYOLOv3(),
+        ShapesMaskRCNN(),
+        SticksMaskRCNN(),
+        NucleiMaskRCNN(),
+        PennFudanMaskRCNN(),
+        CocoMaskRCNN(),
         SticksDiscriminative(),
         NucleiDiscriminative(),
     )

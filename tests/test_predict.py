@@ -300,6 +300,70 @@ def test_boxes_in_the_pixels_of_the_file(tmp_path: Path) -> None:
     assert not (tmp_path / "a.labels.png").exists()
 
 
+class Drawn(Corner):
+    """The same boxes, and for masks two that overlap and one of a low score; at half the picture's size."""
+
+    def infer(self, model: nn.Module, batch: Any, options: Any) -> list[dict[str, Tensor]]:
+        (found,) = super().infer(model, batch, options)
+        masks = torch.zeros(3, *batch["image"].shape[-2:], dtype=torch.bool)
+        masks[0, :5, :6] = True
+        masks[1, 3:8, 2:9] = True
+        masks[2, 3, 3] = masks[2, 15, 20] = True
+        # a label map of its own must not matter
+        return [{**found, "masks": masks, "instances": torch.zeros_like(masks[0]).long()}]
+
+
+def test_masks_in_the_pixels_of_the_file(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 60), 100, np.uint8))
+    told = predict_file(Drawn(), Threshold(), {}, tmp_path / "a.png", tmp_path)
+    assert told == "3 masks, 2 with a score of 0.5 or more"
+    expected = np.zeros((3, 40, 60), bool)
+    expected[0, :10, :12], expected[1, 6:16, 4:18] = True, True
+    expected[2, 6:8, 6:8], expected[2, 30:32, 40:42] = True, True
+    with Image.open(tmp_path / "a.labels.png") as stored:
+        shown = np.asarray(stored)
+    assert np.array_equal(shown, np.where(expected[0], 1, np.where(expected[1], 2, 0)))
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], row["label"]) for row in rows] == [("1", "two"), ("2", "one"), ("3", "one")]
+    coco = COCO(str(tmp_path / "a.coco.json"))
+    annotations = coco.dataset["annotations"]
+    for mask, row, annotation in zip(expected, rows, annotations, strict=True):
+        assert np.array_equal(coco.annToMask(annotation), mask)
+        assert int(row["area"]) == annotation["area"] == mask.sum()
+        y, x = mask.nonzero()
+        assert float(row["centroid_x"]) == pytest.approx(x.mean())
+        assert float(row["centroid_y"]) == pytest.approx(y.mean())
+    assert [a["bbox"] for a in annotations] == [[0, 0, 12, 10], [52, 34, 8, 6], [6, 6, 2, 2]]
+    assert [round(a["score"], 4) for a in annotations] == [0.9, 0.8, 0.1]
+    with Image.open(tmp_path / "a.overlay.png") as stored:
+        painted = (np.asarray(stored) != 100).any(2)
+    assert not painted[shown == 0].any() and painted[shown == 1].any() and painted[shown == 2].any()
+
+
+@pytest.mark.parametrize("name", ["shapes-mask-rcnn", "nuclei-mask-rcnn"])
+def test_mask_rcnn_writes_masks(name: str, tmp_path: Path) -> None:
+    """With fresh weights, from a file of any size to files."""
+    recipe = RECIPES[name]
+    options = recipe.preset("quick").options
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = recipe.model(options).eval()
+    rng = np.random.default_rng(0)
+    cv2.imwrite(str(tmp_path / "a.png"), rng.integers(0, 255, (50, 70, 3)).astype(np.uint8))
+    told = predict_file(recipe, model, options, tmp_path / "a.png", tmp_path)
+    count = int(told.split()[0])
+    assert count > 0 and told.startswith(f"{count} masks, ")
+    coco = COCO(str(tmp_path / "a.coco.json"))
+    annotations = coco.dataset["annotations"]
+    assert len(annotations) == count and {a["category_id"] for a in annotations} <= set(
+        range(1, len(recipe.classes))  # type: ignore[attr-defined]
+    )
+    assert all(coco.annToMask(a).sum() == a["area"] for a in annotations)
+    assert len((tmp_path / "a.csv").read_text("utf-8").split()) == count + 1
+    assert (tmp_path / "a.labels.png").exists() and (tmp_path / "a.overlay.png").exists()
+
+
 class Halves(Bright):
     """The left half is of one class."""
 

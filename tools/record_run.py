@@ -1,4 +1,4 @@
-"""Takes a finished run into the package: its ledger entry, and its weights in half precision.
+"""Takes a finished run into the package: its ledger entry, and its weights in bytes.
 
     python tools/record_run.py runs/sticks-discriminative-quick-seed0 [--weights] [--variant NAME]
 
@@ -46,7 +46,7 @@ def record(folder: Path, weights: bool, variant: str | None) -> None:
     write_json(PACKAGED / "ledger" / f"{ledger_name(entry)}.json", entry)
     if weights:
         path = PACKAGED / "weights" / f"{recipe.name}.safetensors"
-        save_weights(model, path, facts, half=True)
+        save_weights(model, path, facts, small=True)
         if path.stat().st_size > LARGEST:
             path.unlink()
             raise SystemExit(f"the weights of {folder} exceed {LARGEST} bytes")

@@ -5,6 +5,7 @@ from .blood_cells import BloodCells
 from .bright_nuclei import BrightNuclei
 from .camvid import CamVid
 from .cityscapes import Cityscapes
+from .coco_instances import CocoInstances
 from .coco_json import read_coco, write_coco
 from .coco_panoptic import CocoPanoptic
 from .contest_runs import decode_gaps, decode_starts, encode_gaps, encode_starts
@@ -23,6 +24,7 @@ from .outlines import mask_to_polygons
 from .palettes import voc_palette
 from .panoptic import decode_panoptic, encode_panoptic, read_panoptic, write_panoptic
 from .paths import root
+from .penn_fudan import PennFudan
 from .pictures import normalize_image, overlay, overlay_boxes, overlay_panoptic
 from .shapes import Shapes
 from .sticks import Sticks
@@ -39,6 +41,7 @@ __all__ = [
     "BrightNuclei",
     "CamVid",
     "Cityscapes",
+    "CocoInstances",
     "CocoPanoptic",
     "ContextScenes",
     "DataError",
@@ -50,6 +53,7 @@ __all__ = [
     "NYUv2",
     "Nuclei",
     "NucleiCrops",
+    "PennFudan",
     "Shapes",
     "Sticks",
     "WhiteBloodCells",

@@ -9,6 +9,7 @@ from pathlib import Path
 from . import blood_cells, camvid, cityscapes, nyuv2, voc, white_blood_cells
 from .boxed import check_boxed
 from .checks import Report
+from .coco_instances import check_instances
 from .coco_json import MASKS
 from .coco_panoptic import check_panoptic
 from .convert import TARGETS, convert
@@ -18,12 +19,15 @@ from .forms import FORMS, Choices
 from .labelled_check import check_labelled
 from .nuclei_check import check_nuclei
 from .paths import root as data_root
+from .penn_fudan import check_people
 from .voc_xml import COUNTING
 
 CHECKS: dict[str, Callable[..., Report]] = {
     "nuclei": check_nuclei,
     "blood-cells": partial(check_boxed, blood_cells.find_parts),
     "white-blood-cells": partial(check_labelled, white_blood_cells.find_parts),
+    "penn-fudan": check_people,
+    "coco": check_instances,
     "coco-panoptic": check_panoptic,
     "voc": voc.check_voc,
     "cityscapes": partial(check_labelled, cityscapes.find_parts),

@@ -101,6 +101,33 @@ SOURCES = {
             about="Pascal VOC 2012, 2,913 pictures with classes for every pixel (research use)",
         ),
         Source(
+            name="penn-fudan",
+            folder="penn_fudan",
+            url="https://www.cis.upenn.edu/~jshi/ped_html/PennFudanPed.zip",
+            archive="PennFudanPed.zip",
+            sha256=None,
+            unpacked="PennFudanPed",
+            max_bytes=512 * 1024**2,
+            present=("PennFudanPed", "PNGImages"),
+            licence="own",
+            about="170 photographs of 345 people who walk, one mask a person (Penn-Fudan)",
+        ),
+        Source(
+            name="coco",
+            folder="coco",
+            url="",
+            archive="",
+            sha256=None,
+            unpacked="",
+            max_bytes=0,
+            present=("annotations",),
+            licence="own",
+            about="COCO 2017, 118,287 + 5,000 photographs, a mask for each of 80 kinds of things",
+            by_hand="download http://images.cocodataset.org/zips/train2017.zip, "
+            "http://images.cocodataset.org/zips/val2017.zip and "
+            "http://images.cocodataset.org/annotations/annotations_trainval2017.zip, and unpack them",
+        ),
+        Source(
             name="coco-panoptic",
             folder="coco_cc",
             url="",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lessons_lib.data.rle import encode_rle
+from lessons_lib.data.rle import encode_rle, rle_area
 from lessons_lib.detection.coco_match import AREAS, THRESHOLDS, Matches, match
 from lessons_lib.detection.coco_read import Floats, Kind, Source, read_problem
 
@@ -216,16 +216,17 @@ def _one(threshold: float) -> Floats:
 
 
 def coco_form(
-    truths: Sequence[Mapping[str, Tensor]],
-    detections: Sequence[Mapping[str, Tensor]],
+    truths: Sequence[Mapping[str, Any]],
+    detections: Sequence[Mapping[str, Any]],
     names: Sequence[str] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """COCO's two structures from tensors, one dict a picture.
 
     Args:
-        truths: ``boxes`` (N, 4) as x1, y1, x2, y2, ``labels`` (N,), and if there are masks ``masks``
-            bool (N, H, W). A truth's area is that of its mask, else that of its box. ``crowd`` bool
-            (N,) where there are crowds.
+        truths: ``boxes`` (N, 4) as x1, y1, x2, y2, ``labels`` (N,), and if there are masks ``masks``,
+            bool (N, H, W) or a list of their N run lengths, see
+            :func:`~lessons_lib.data.rle.encode_rle`. A truth's area is that of its mask, else that of
+            its box. ``crowd`` bool (N,) where there are crowds.
         detections: the same with ``scores`` (N,); as many dicts, in the same order.
         names: of the labels from 0 (background) on. Without it the categories are the labels that occur.
 
@@ -246,8 +247,8 @@ def coco_form(
     for number, (truth, found) in enumerate(zip(truths, detections, strict=True), 1):
         images.append({"id": number})
         for entry in (truth, found):
-            if "masks" in entry:
-                images[-1]["height"], images[-1]["width"] = entry["masks"].shape[-2:]
+            if size := _size_of(entry.get("masks", [])):
+                images[-1]["height"], images[-1]["width"] = size
         rows = _rows(truth, f"truths[{number - 1}]", number)
         crowd = truth["crowd"].tolist() if "crowd" in truth else [False] * len(rows)
         for row, is_crowd in zip(rows, crowd, strict=True):
@@ -269,7 +270,14 @@ def coco_form(
     return {"images": images, "annotations": annotations, "categories": categories}, results
 
 
-def _rows(entry: Mapping[str, Tensor], name: str, image_id: int) -> list[dict[str, Any]]:
+def _size_of(masks: Any) -> Sequence[int] | None:
+    """Height and width of masks; ``None`` for an empty list of run lengths, which does not say."""
+    if isinstance(masks, Tensor):
+        return tuple(masks.shape[-2:])
+    return masks[0]["size"] if masks else None
+
+
+def _rows(entry: Mapping[str, Any], name: str, image_id: int) -> list[dict[str, Any]]:
     boxes, labels = entry["boxes"].detach().reshape(-1, 4).cpu().double(), entry["labels"]
     if len(labels) != len(boxes):
         raise ValueError(f"{name} has {len(labels)} labels and {len(boxes)} boxes")
@@ -283,6 +291,6 @@ def _rows(entry: Mapping[str, Tensor], name: str, image_id: int) -> list[dict[st
         if len(entry["masks"]) != len(rows):
             raise ValueError(f"{name} has {len(entry['masks'])} masks and {len(rows)} boxes")
         for row, mask in zip(rows, entry["masks"], strict=True):
-            row["segmentation"] = encode_rle(mask)
-            row["area"] = float(mask.sum())
+            row["segmentation"] = encode_rle(mask) if isinstance(mask, Tensor) else mask
+            row["area"] = float(rle_area(row["segmentation"]))
     return rows

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 import torchvision
 from torch import Tensor, nn
 
@@ -15,18 +14,28 @@ from lessons_lib.backbones import ResNet, SmallResNet
 from .anchors import AnchorGenerator
 from .fast_rcnn import RoIPool
 from .pictures import PictureBatch, PictureScaler, resize_boxes
-from .pyramid import PlainBackbone, PyramidBackbone, PyramidRoIAlign, VGGBackbone
-from .roi_heads import RoIHeads, RoISettings, TwoLayerHead
+from .pyramid import (
+    PlainBackbone,
+    PyramidBackbone,
+    PyramidRoIAlign,
+    PyramidRoIPool,
+    VGGBackbone,
+)
+from .roi_heads import RoIBranch, RoIHeads, RoISettings, TwoLayerHead
 from .rpn import RegionProposalNetwork, RPNSettings
-from .targets import Target, clean_target
+from .targets import Target, check_rows, clean_target, resize_keypoints, resize_masks
 from .torchvision_copy import (
     check_layers,
+    load_published,
     resnet_name,
     roi_settings,
     rpn_settings,
     scaler_of,
     shapes_of,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 COCO_SIZES = ((32,), (64,), (128,), (256,), (512,))
 """Side of the anchors of each level of the pyramid, px (Lin et al., CVPR 2017, section 4.1)."""
@@ -45,10 +54,14 @@ class FasterRCNN(nn.Module):
         scaler: how pictures are prepared.
         rpn: settings of the proposals.
         roi: settings of the second stage.
+        branch: what the second stage predicts besides class and box.
 
     The parameters have torchvision's names, so that the state dict of its
     ``fasterrcnn_resnet50_fpn`` loads into :meth:`resnet_fpn`.
     """
+
+    learns_from: ClassVar[tuple[str, ...]] = ()
+    """What a target must have besides ``boxes`` and ``labels``."""
 
     def __init__(
         self,
@@ -61,6 +74,7 @@ class FasterRCNN(nn.Module):
         scaler: PictureScaler = PictureScaler(),
         rpn: RPNSettings = RPNSettings(),
         roi: RoISettings = RoISettings(),
+        branch: RoIBranch | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -70,7 +84,7 @@ class FasterRCNN(nn.Module):
         self.num_classes, self.scaler = num_classes, scaler
         self.backbone = backbone
         self.rpn = RegionProposalNetwork(anchors, backbone.out_channels, rpn)
-        self.roi_heads = RoIHeads(pool, head, head.width, num_classes, roi)
+        self.roi_heads = RoIHeads(pool, head, head.width, num_classes, roi, branch)
         self.register_load_state_dict_pre_hook(_plain_names)
 
     def forward(
@@ -100,11 +114,17 @@ class FasterRCNN(nn.Module):
         if not self.training:
             proposals, _ = self.rpn(maps, pictures)
             found, _ = self.roi_heads(maps, proposals, pictures.sizes)
-            return unscale(found, pictures)
-        cleaned = scale_targets(targets, pictures, self.num_classes)
+            return self.unscale(found, pictures)
+        cleaned = scale_targets(targets, pictures, self.num_classes, self.learns_from)
         proposals, first = self.rpn(maps, pictures, cleaned)
         _, second = self.roi_heads(maps, proposals, pictures.sizes, cleaned)
         return {**first, **second}
+
+    def unscale(
+        self, found: list[dict[str, Tensor]], pictures: PictureBatch
+    ) -> list[dict[str, Tensor]]:
+        """Detections in the pixels of the original pictures."""
+        return unscale(found, pictures)
 
     @classmethod
     def resnet_fpn(
@@ -116,7 +136,8 @@ class FasterRCNN(nn.Module):
         scaler: PictureScaler = PictureScaler(shorter=(800,)),
         rpn: RPNSettings = RPNSettings(),
         roi: RoISettings = RoISettings(),
-    ) -> FasterRCNN:
+        branch: RoIBranch | None = None,
+    ) -> Self:
         """The COCO model: a ResNet, five levels with 15 anchors in all a place, two layers of 1024.
 
         Args:
@@ -124,7 +145,7 @@ class FasterRCNN(nn.Module):
             name: of the ResNet.
             frozen_norm: batch normalisation whose statistics and scale never change, as for small
                 batches upon ImageNet's or COCO's weights.
-            scaler, rpn, roi: see the class.
+            scaler, rpn, roi, branch: see the class.
         """
         body = ResNet(name, frozen_norm=frozen_norm)
         return cls(
@@ -136,6 +157,7 @@ class FasterRCNN(nn.Module):
             scaler=scaler,
             rpn=rpn,
             roi=roi,
+            branch=branch,
         )
 
     @classmethod
@@ -147,19 +169,7 @@ class FasterRCNN(nn.Module):
         """
         weights = torchvision.models.detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1
         model = cls.resnet_fpn(len(weights.meta["categories"]), frozen_norm=True)
-        try:
-            state = weights.get_state_dict(progress=False, check_hash=True)
-        except OSError as error:
-            file = weights.url.rsplit("/", 1)[-1]
-            raise RuntimeError(
-                f"the COCO weights could not be fetched ({error}): put {weights.url} at "
-                f"{torch.hub.get_dir()}/checkpoints/{file}"
-            ) from error
-        model.load_state_dict(state)
-        for module in model.modules():  # the published statistics were fitted without an epsilon
-            if isinstance(module, torchvision.ops.FrozenBatchNorm2d):
-                module.eps = 0.0
-        return model.eval()
+        return load_published(model, weights)
 
     @classmethod
     def from_torchvision(cls, model: torchvision.models.detection.FasterRCNN) -> FasterRCNN:
@@ -170,25 +180,33 @@ class FasterRCNN(nn.Module):
         Raises:
             ValueError: for a model that is built otherwise, saying in what.
         """
+        return cls._copy_of(model)
+
+    @classmethod
+    def _copy_of(
+        cls,
+        model: torchvision.models.detection.FasterRCNN,
+        branch: RoIBranch | None = None,
+    ) -> Self:
         check_layers(model)
         body = model.backbone.body
         name, norm = resnet_name(body), body.bn1
         frozen = isinstance(norm, torchvision.ops.FrozenBatchNorm2d)
+        heads = model.roi_heads
         copy = cls(
             PyramidBackbone(ResNet(name, frozen_norm=frozen), ("c2", "c3", "c4", "c5")),
-            model.roi_heads.box_predictor.cls_score.out_features,
+            heads.box_predictor.cls_score.out_features,
             AnchorGenerator(shapes_of(model.rpn.anchor_generator)),
             pool=PyramidRoIAlign(
                 ("c2", "c3", "c4", "c5"),
-                model.roi_heads.box_roi_pool.output_size[0],
-                model.roi_heads.box_roi_pool.sampling_ratio,
+                heads.box_roi_pool.output_size[0],
+                heads.box_roi_pool.sampling_ratio,
             ),
-            head=TwoLayerHead(
-                model.roi_heads.box_head.fc6.in_features, model.roi_heads.box_head.fc6.out_features
-            ),
+            head=TwoLayerHead(heads.box_head.fc6.in_features, heads.box_head.fc6.out_features),
             scaler=scaler_of(model.transform),
             rpn=rpn_settings(model.rpn),
-            roi=roi_settings(model.roi_heads),
+            roi=roi_settings(heads),
+            branch=branch,
         )
         for module in copy.backbone.modules():
             if isinstance(module, type(norm)):
@@ -231,13 +249,15 @@ class FasterRCNN(nn.Module):
         scaler: PictureScaler = PictureScaler(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
         proposals: tuple[int, int] = (200, 100),
         roi: RoISettings = RoISettings(samples=64),
-    ) -> FasterRCNN:
+        levels: tuple[str, ...] = ("c3", "c4", "c5"),
+        align: bool = True,
+        branch: RoIBranch | None = None,
+    ) -> Self:
         """A detector of some 370,000 parameters for pictures of about 128 px, for two processor cores.
 
         Args:
             num_classes: with the background.
-            pyramid: levels of strides 4, 8 and 16, as :class:`FeaturePyramid` makes them; else the
-                map of stride 8 alone.
+            pyramid: ``levels``, as :class:`FeaturePyramid` makes them; else the map of stride 8 alone.
             channels: of the backbone's four stages.
             width: channels of the pyramid.
             head_width: of the dense layers.
@@ -246,20 +266,25 @@ class FasterRCNN(nn.Module):
             scaler: how pictures are prepared.
             proposals: after NMS, while training and when predicting.
             roi: settings of the second stage.
+            levels: of the pyramid, of strides 4, 8 and 16; ``"c2"`` has 2.
+            align: RoIAlign; else RoI pooling, which rounds to whole cells.
+            branch: what the second stage predicts besides class and box.
         """
         sizes = (24.0, 48.0, 72.0)
         ratios = (0.5, 1.0, 2.0)
         body = SmallResNet(channels=channels, output_stride=16)
         backbone: PyramidBackbone | PlainBackbone
         if pyramid:
-            names: tuple[str, ...] = ("c3", "c4", "c5")
+            names = levels
             backbone = PyramidBackbone(body, names, width, pool=False)
             anchors = anchors or AnchorGenerator.by_hand([[size] for size in sizes], ratios)
         else:
             names = ("c4",)
             backbone = PlainBackbone(body, "c4", width)
             anchors = anchors or AnchorGenerator.by_hand([sizes], ratios)
-        pool = PyramidRoIAlign(names, canonical_size=canonical_size, canonical_level=3)
+        kind = PyramidRoIAlign if align else PyramidRoIPool
+        pool = kind(names, canonical_size=canonical_size, canonical_level=3)
+        before = max(500, 5 * proposals[0] // 2), 3 * proposals[1]
         return cls(
             backbone,
             num_classes,
@@ -267,8 +292,9 @@ class FasterRCNN(nn.Module):
             pool=pool,
             head=TwoLayerHead(width * pool.output_size**2, head_width),
             scaler=scaler,
-            rpn=RPNSettings(samples=64, before_nms=(500, 300), after_nms=proposals),
+            rpn=RPNSettings(samples=64, before_nms=before, after_nms=proposals),
             roi=roi,
+            branch=branch,
         )
 
 
@@ -282,20 +308,31 @@ def _plain_names(module: nn.Module, state: dict[str, Any], *_: Any) -> None:
 
 
 def scale_targets(
-    targets: Sequence[Mapping[str, Tensor]] | None, pictures: PictureBatch, num_classes: int
+    targets: Sequence[Mapping[str, Tensor]] | None,
+    pictures: PictureBatch,
+    num_classes: int,
+    more: Sequence[str] = (),
 ) -> list[Target]:
-    """Cleaned targets, their boxes in the pixels of the batch.
+    """Cleaned targets in the pixels of the batch: their boxes, and of masks and keypoints what is in ``more``.
 
     Raises:
-        ValueError: for another number of targets than of pictures.
+        ValueError: for another number of targets than of pictures, or one without an entry of ``more``.
     """
     if targets is None or len(targets) != len(pictures.sizes):
         count = "none" if targets is None else len(targets)
         raise ValueError(f"targets are {count}; there are {len(pictures.sizes)} images")
     result = []
     for target, before, after in zip(targets, pictures.original_sizes, pictures.sizes, strict=True):
-        cleaned = clean_target(target, before, num_classes)
-        result.append({**cleaned, "boxes": resize_boxes(cleaned["boxes"], before, after)})
+        check_rows(target, before, more)
+        used = ("boxes", "labels", "crowd", *more)  # a whole sample may be given
+        rows = {name: target[name] for name in used if name in target}
+        cleaned = clean_target(rows, before, num_classes)
+        cleaned["boxes"] = resize_boxes(cleaned["boxes"], before, after)
+        if "masks" in more:
+            cleaned["masks"] = resize_masks(cleaned["masks"], after)
+        if "keypoints" in more:
+            cleaned["keypoints"] = resize_keypoints(cleaned["keypoints"], before, after)
+        result.append(cleaned)
     return result
 
 

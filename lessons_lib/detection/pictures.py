@@ -35,6 +35,8 @@ class PictureScaler:
         shorter: length that the shorter side is scaled to, px; of several one is drawn for each
             training picture, and the last is used to predict; none leaves pictures as they are.
         longer: length that the longer side must not exceed, px.
+        fixed: (height, width) that every picture is brought to, whatever its form, px; then ``shorter``
+            and ``longer`` do not count.
         mean, std: of the three channels; values become (value - mean) / std.
         divisor: height and width of the batch are multiples of this, px.
     """
@@ -44,6 +46,7 @@ class PictureScaler:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     divisor: int = 32
+    fixed: tuple[int, int] | None = None
 
     def __call__(
         self, images: Sequence[Tensor] | Tensor, *, training: bool = False
@@ -78,6 +81,8 @@ class PictureScaler:
         return (image - mean) / std
 
     def _scale(self, image: Tensor, training: bool) -> Tensor:
+        if self.fixed is not None:
+            return F.interpolate(image[None], self.fixed, mode="bilinear", align_corners=False)[0]
         if not self.shorter:
             return image
         shorter = self.shorter[-1]

@@ -199,5 +199,15 @@ class PyramidRoIAlign(nn.Module):
         )
 
 
+class PyramidRoIPool(PyramidRoIAlign):
+    """RoI pooling from the level that suits each box: :class:`PyramidRoIAlign` with everything rounded
+    to whole cells, and the greatest value instead of the mean. What Mask R-CNN is compared with."""
+
+    def _pool(self, features: Tensor, rois: Tensor, stride: int) -> Tensor:
+        return torchvision.ops.roi_pool(
+            features, rois.to(features.dtype), self.output_size, 1 / stride
+        )
+
+
 def _with_index(index: int, boxes: Tensor) -> Tensor:
     return F.pad(boxes, (1, 0), value=float(index))

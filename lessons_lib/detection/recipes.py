@@ -173,10 +173,12 @@ class ShapesFasterRCNN(ShapesDetection):
         )
 
 
-def clustered_anchors(options: Mapping[str, Any], levels: int) -> AnchorGenerator:
-    """Nine shapes from the boxes of 500 scenes, the smallest for the finest level."""
+def clustered_anchors(
+    options: Mapping[str, Any], levels: int, *, count: int = 9
+) -> AnchorGenerator:
+    """So many shapes from the boxes of 500 scenes, the smallest for the finest level."""
     scenes = shapes(options, 500, 2_000_000)
     boxes = torch.cat([scenes[k]["boxes"] for k in range(len(scenes))])
-    found = cluster_shapes(boxes, 9)
+    found = cluster_shapes(boxes, count)
     share = len(found) // levels
     return AnchorGenerator([found[k * share : (k + 1) * share] for k in range(levels)])

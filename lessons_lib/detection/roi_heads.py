@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +77,50 @@ class BoxPredictor(nn.Module):
         return self.cls_score(features), self.bbox_pred(features)
 
 
+class Samples(NamedTuple):
+    """Proposals to learn from.
+
+    Attributes:
+        boxes: (N, 4) of each picture, px.
+        matches: int64 (N,) of each picture: the object that a proposal belongs to; below 0 to none.
+        labels: int64 (sum of N,), 0 = background.
+        moves: (sum of N, 4), what leads from a proposal to its object.
+    """
+
+    boxes: list[Tensor]
+    matches: list[Tensor]
+    labels: Tensor
+    moves: Tensor
+
+    def positive(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Those that belong to objects: boxes (P, 4) and objects (P,) of each picture."""
+        keep = [matches >= 0 for matches in self.matches]
+        return (
+            [boxes[k] for boxes, k in zip(self.boxes, keep, strict=True)],
+            [matches[k] for matches, k in zip(self.matches, keep, strict=True)],
+        )
+
+
+class RoIBranch(nn.Module):
+    """What a second stage may say of an object besides its class and box: its mask, its keypoints."""
+
+    def losses(
+        self,
+        maps: Mapping[str, Tensor],
+        samples: Samples,
+        targets: Sequence[Target],
+        size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Terms of the loss, learned from the proposals that belong to objects."""
+        raise NotImplementedError
+
+    def extend(
+        self, maps: Mapping[str, Tensor], found: list[dict[str, Tensor]], size: tuple[int, int]
+    ) -> list[dict[str, Tensor]]:
+        """The detections with an entry more."""
+        raise NotImplementedError
+
+
 class RoIHeads(nn.Module):
     """Pools a feature for each proposal, classifies it, and moves its box.
 
@@ -89,6 +134,7 @@ class RoIHeads(nn.Module):
         width: of what ``head`` returns.
         num_classes: with the background.
         settings: see :class:`RoISettings`.
+        branch: what is predicted besides; it looks at the detections, after NMS.
     """
 
     def __init__(
@@ -98,9 +144,10 @@ class RoIHeads(nn.Module):
         width: int,
         num_classes: int,
         settings: RoISettings = RoISettings(),
+        branch: RoIBranch | None = None,
     ) -> None:
         super().__init__()
-        self.pool, self.settings = pool, settings
+        self.pool, self.settings, self.branch = pool, settings, branch
         self.coder = BoxCoder(settings.weights)
         self.box_head = head
         self.box_predictor = BoxPredictor(width, num_classes)
@@ -118,21 +165,26 @@ class RoIHeads(nn.Module):
             maps: (B, C, h, w) by name.
             proposals: (N, 4) of each picture, px.
             sizes: height and width of each picture, px.
-            targets: cleaned, with ``boxes`` and ``labels``.
+            targets: cleaned, with ``boxes`` and ``labels``, and what the branch learns from.
 
         Returns:
             ``boxes`` (N, 4), ``labels`` (N,), ``scores`` (N,) by falling score, and no terms; or no
-            detections and the terms ``class`` and ``box``.
+            detections and the terms ``class`` and ``box``. The branch adds to either.
         """
         whole = max(s[0] for s in sizes), max(s[1] for s in sizes)
         if targets is not None:
-            proposals, labels, wanted = self.sample(proposals, targets)
-            return [], box_losses(*self.predict(maps, proposals, whole), labels, wanted)
+            samples = self.sample(proposals, targets)
+            outputs = self.predict(maps, samples.boxes, whole)
+            terms = box_losses(*outputs, samples.labels, samples.moves)
+            if self.branch is not None:
+                terms |= self.branch.losses(maps, samples, targets, whole)
+            return [], terms
         logits, moves = self.predict(maps, proposals, whole)
         boxes = self.coder.decode(moves, torch.cat(list(proposals)))
         scores = logits.softmax(1)
         parts = zip(split_like(boxes, proposals), split_like(scores, proposals), sizes, strict=True)
-        return [detections(b, s, size, self.settings) for b, s, size in parts], {}
+        found = [detections(b, s, size, self.settings) for b, s, size in parts]
+        return (found if self.branch is None else self.branch.extend(maps, found, whole)), {}
 
     def predict(
         self, maps: Mapping[str, Tensor], proposals: Sequence[Tensor], size: tuple[int, int]
@@ -142,15 +194,13 @@ class RoIHeads(nn.Module):
         return full_precision(logits), full_precision(moves)
 
     @torch.no_grad()
-    def sample(
-        self, proposals: Sequence[Tensor], targets: Sequence[Target]
-    ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Proposals to learn from: boxes of each picture, and of all their labels and moves.
+    def sample(self, proposals: Sequence[Tensor], targets: Sequence[Target]) -> Samples:
+        """Proposals to learn from.
 
         The true boxes are added to the proposals, so that there is something to learn from at first.
         """
         s = self.settings
-        chosen, labels, wanted = [], [], []
+        chosen, objects, labels, wanted = [], [], [], []
         for boxes, target in zip(proposals, targets, strict=True):
             truth = target["boxes"].to(boxes.dtype)
             boxes = torch.cat([boxes, truth])
@@ -164,9 +214,10 @@ class RoIHeads(nn.Module):
             move = torch.zeros_like(boxes)
             move[positive] = self.coder.encode(truth[matches[positive]], boxes[positive])
             chosen.append(boxes)
+            objects.append(matches)
             labels.append(label)
             wanted.append(move)
-        return chosen, torch.cat(labels), torch.cat(wanted)
+        return Samples(chosen, objects, torch.cat(labels), torch.cat(wanted))
 
 
 def box_losses(logits: Tensor, moves: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:

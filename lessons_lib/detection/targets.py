@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .boxes import clip_boxes, full_precision
@@ -50,6 +51,33 @@ def clean_target(target: Mapping[str, Tensor], size: tuple[int, int], num_classe
         keep &= ~target["crowd"].bool()
     rows = {name: value[keep] for name, value in target.items() if name not in ("boxes", "crowd")}
     return {**rows, "boxes": boxes[keep]}
+
+
+def check_rows(target: Mapping[str, Tensor], size: tuple[int, int], names: Sequence[str]) -> None:
+    """ValueError for a target that lacks ``masks`` or ``keypoints``, or has them in another shape."""
+    count = len(target["boxes"])
+    for name in names:
+        if name not in target:
+            raise ValueError(f"a target has no {name}; it has {', '.join(target)}")
+        shape = tuple(target[name].shape)
+        if name == "masks" and shape != (count, *size):
+            raise ValueError(f"masks has the shape {shape}; it must be {(count, *size)}")
+        if name == "keypoints" and (len(shape) != 3 or shape[::2] != (count, 3)):
+            raise ValueError(f"keypoints has the shape {shape}; it must be ({count}, K, 3)")
+
+
+def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks bool (N, H, W) at another (height, width), by their nearest pixels."""
+    if tuple(masks.shape[1:]) == size:
+        return masks
+    return F.interpolate(masks[:, None].float(), size, mode="nearest")[:, 0] > 0.5
+
+
+def resize_keypoints(keypoints: Tensor, before: tuple[int, int], after: tuple[int, int]) -> Tensor:
+    """Keypoints (N, K, 3), x, y and visibility, of a picture scaled from ``before`` to ``after``."""
+    y, x = (new / old for new, old in zip(after, before, strict=True))
+    keypoints = full_precision(keypoints)
+    return keypoints * keypoints.new_tensor([x, y, 1.0])
 
 
 def targets_of(batch: Mapping[str, Sequence[Tensor]], *names: str) -> list[Target]:

@@ -26,6 +26,16 @@ from lessons_lib.exercises.faster_rcnn import (
     check_pyramid_level,
 )
 from lessons_lib.exercises.fcn import check_fuse, check_mean_iou, check_score_rows
+from lessons_lib.exercises.mask_rcnn import (
+    check_instance_map,
+    check_own_mask_loss,
+    check_sample_points,
+)
+from lessons_lib.exercises.one_stage import (
+    check_direct_location,
+    check_easy_share,
+    check_mined_loss,
+)
 from lessons_lib.exercises.pspnet import (
     check_dilated_layers,
     check_pool_valid,
@@ -56,13 +66,18 @@ __all__ = [
     "check_count_anchors",
     "check_crop_cost",
     "check_dilated_layers",
+    "check_direct_location",
+    "check_easy_share",
     "check_fuse",
     "check_input_sizes",
+    "check_instance_map",
     "check_largest_slip",
     "check_layer_sizes",
     "check_local_push_term",
     "check_mean_iou",
+    "check_mined_loss",
     "check_mirrored_row",
+    "check_own_mask_loss",
     "check_pixels_seen",
     "check_pool_row",
     "check_pool_valid",
@@ -71,6 +86,7 @@ __all__ = [
     "check_pyramid_level",
     "check_rows_read_twice",
     "check_safe_radii",
+    "check_sample_points",
     "check_score_rows",
     "check_soft_scores",
     "check_stamps_per_phase",

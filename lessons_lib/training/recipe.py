@@ -221,7 +221,7 @@ class Recipe(ABC):
         return self.presets[name]
 
 
-RAGGED = ("boxes", "labels", "masks", "crowd", "difficult", "proposals")
+RAGGED = ("boxes", "labels", "masks", "keypoints", "crowd", "difficult", "proposals")
 """Entries with one row an object, so that samples differ in their length."""
 
 

@@ -73,8 +73,15 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*") if path.suffix != ".partial")
 
 
+SCALE = "@scale"
+"""Ends the name of what the codes of a tensor that is stored in bytes are multiplied by."""
+LARGEST_HALF = 65504.0
+LEAST_IN_BYTES = 1024
+"""Numbers that a tensor must have to be stored in bytes; smaller ones cost little."""
+
+
 def save_weights(
-    model: nn.Module, path: Path, facts: Mapping[str, Any], half: bool = False
+    model: nn.Module, path: Path, facts: Mapping[str, Any], small: bool = False
 ) -> None:
     """Writes a model's weights with the facts that rebuild it, as safetensors.
 
@@ -82,16 +89,31 @@ def save_weights(
         model: any module.
         path: of the file; replaced in one step.
         facts: JSON-able; kept in the file's header.
-        half: store floating-point weights in float16.
+        small: store matrices and kernels in bytes, -127 to 127, with one scale for each row of their
+            first axis (of a convolution: for each output channel), and other floating-point numbers in
+            float16, unless one is too large for that. A byte is off by at most 0.4 % of its row's
+            largest weight.
     """
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         value = value.detach().cpu().contiguous()
-        tensors[name] = value.half() if half and value.is_floating_point() else value
+        if small and value.is_floating_point():
+            if value.ndim > 1 and value.numel() >= LEAST_IN_BYTES:
+                value, tensors[name + SCALE] = _in_bytes(value)
+            elif float(value.abs().amax() if value.numel() else 0) <= LARGEST_HALF:
+                value = value.half()
+        tensors[name] = value
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, str(partial), metadata={"lessons_lib": json.dumps(facts, sort_keys=True)})
     partial.replace(path)
+
+
+def _in_bytes(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes int8 of the same shape, and the scale float32 of each row."""
+    rows = value.float().flatten(1)
+    scale = rows.abs().amax(1).clamp(min=1e-12) / 127
+    return (rows / scale[:, None]).round().to(torch.int8).view(value.shape), scale
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -110,6 +132,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     if facts is None:
         raise ValueError(f"{path} was not written by lessons_lib: it does not say its recipe")
+    scales = {n: tensors.pop(n) for n in list(tensors) if n.endswith(SCALE)}
+    for name, scale in scales.items():
+        codes = tensors[name.removesuffix(SCALE)].float()
+        tensors[name.removesuffix(SCALE)] = codes * scale.view(-1, *[1] * (codes.ndim - 1))
     tensors = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
     return tensors, facts
 

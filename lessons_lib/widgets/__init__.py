@@ -3,10 +3,12 @@
 They answer without a kernel: everything they compute, they compute in the page.
 """
 
+from lessons_lib.widgets.anchor_clusters import AnchorClusters
 from lessons_lib.widgets.anchor_matcher import AnchorMatcher
 from lessons_lib.widgets.convolution_stepper import ConvolutionStepper
 from lessons_lib.widgets.embedding_explorer import EmbeddingExplorer
 from lessons_lib.widgets.figure import Figure
+from lessons_lib.widgets.focal_loss import FocalLossExplorer
 from lessons_lib.widgets.hog_cells import HOGCells
 from lessons_lib.widgets.metric_that_lies import MetricThatLies
 from lessons_lib.widgets.nms_playground import NMSPlayground
@@ -19,10 +21,12 @@ from lessons_lib.widgets.training_replay import TrainingReplay
 from lessons_lib.widgets.transposed_stepper import TransposedStepper
 
 __all__ = [
+    "AnchorClusters",
     "AnchorMatcher",
     "ConvolutionStepper",
     "EmbeddingExplorer",
     "Figure",
+    "FocalLossExplorer",
     "HOGCells",
     "MetricThatLies",
     "NMSPlayground",

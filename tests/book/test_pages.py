@@ -387,3 +387,80 @@ def test_anchors_find_their_objects_in_the_chapter_on_faster_rcnn(
         page.wait_for_selector(".pti-matcher[data-chosen='2,4,4']")
         assert figure.locator(".pti-anchor").count() == 3
         assert visit.complaints == []
+
+
+def test_roi_shift_follows_the_keys_in_its_chapter(built: Path, browser: Any) -> None:
+    """A tenth of a pixel moves RoIAlign's grid and not RoIPool's; a whole stride moves both."""
+    with Visit(browser, built / "book/10_mask_rcnn.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-roi[data-ready=true]")
+        figure.wait_for()
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        canvas.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector(".pti-roi[data-x='0.1']")
+        assert float(figure.get_attribute("data-align")) > 0
+        assert float(figure.get_attribute("data-pool")) == 0
+        read = figure.get_attribute("data-read")
+        box = canvas.bounding_box()
+        middle = box["x"] + box["width"] * 41 / 128, box["y"] + box["height"] * 54 / 128
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + box["width"] * 8 / 128, middle[1], steps=5)
+        page.mouse.up()
+        page.wait_for_function("() => +document.querySelector('.pti-roi').dataset.x > 7")
+        assert figure.get_attribute("data-read") != read
+        assert float(figure.get_attribute("data-pool")) > 0
+        figure.locator("input[value='7']").click()
+        page.wait_for_selector(".pti-roi[data-bins='7']")
+        assert visit.complaints == []
+
+
+def test_gamma_turns_the_easy_negatives_down_in_chapter_9(built: Path, browser: Any) -> None:
+    """From the cross-entropy to the paper's gamma the positives' share of the gradient multiplies."""
+    with Visit(browser, built / "book/09_one_stage.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-focal[data-ready=true]")
+        figure.wait_for()
+        slider = figure.get_by_role("slider", name="gamma")
+        slider.scroll_into_view_if_needed()
+        slider.focus()
+        page.keyboard.press("Home")
+        page.wait_for_selector(".pti-focal[data-gamma='0.0']")
+        before = float(figure.get_attribute("data-positive"))
+        assert float(figure.get_attribute("data-easy")) > 0.9
+        for _ in range(20):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_selector(".pti-focal[data-gamma='2.0']")
+        assert float(figure.get_attribute("data-positive")) > 5 * before
+        figure.get_by_role("slider", name="alpha").focus()
+        page.keyboard.press("End")  # 1: negatives weigh nothing
+        page.wait_for_selector(".pti-focal[data-positive='1.0000']")
+        assert visit.complaints == []
+
+
+def test_shapes_are_clustered_in_chapter_9(built: Path, browser: Any) -> None:
+    """Each iteration is played to the end, and the end is better than the start."""
+    with Visit(browser, built / "book/09_one_stage.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-clusters[data-ready=true]")
+        figure.wait_for()
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        canvas.focus()
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".pti-clusters[data-step='0']")
+        start = float(figure.get_attribute("data-now"))
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector(".pti-clusters[data-step='1']")
+        figure.get_by_role("button", name="Play").click()
+        last = figure.get_attribute("data-steps")
+        page.wait_for_selector(f".pti-clusters[data-step='{last}']")
+        assert float(figure.get_attribute("data-now")) > start
+        shapes = figure.get_by_role("slider", name="shapes")
+        shapes.focus()
+        page.keyboard.press("End")
+        page.wait_for_selector(".pti-clusters[data-k='9']")
+        assert float(figure.get_attribute("data-end")) > float(figure.get_attribute("data-hand"))
+        assert visit.complaints == []

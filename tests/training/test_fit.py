@@ -165,12 +165,26 @@ def test_weights_are_refused_with_reasons(tmp_path):
         load_weights(Tiny(), other)
 
 
-def test_half_weights(tmp_path):
+def test_small_weights_are_bytes_with_a_scale_for_each_channel(tmp_path):
     from lessons_lib.training.state import read_weights, save_weights
 
-    model = Tiny().model(Tiny.presets["quick"].options)
-    save_weights(model, tmp_path / "w.safetensors", {"recipe": "tiny"}, half=True)
-    tensors, _ = read_weights(tmp_path / "w.safetensors")
-    for name, value in model.state_dict().items():
+    model = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3), torch.nn.BatchNorm2d(32))
+    with torch.no_grad():
+        model[0].weight[3] *= 1000  # one channel's size is nobody else's concern
+        model[0].weight[4] = 0
+        model[1].running_var[0] = 1e6
+    save_weights(model, tmp_path / "small.safetensors", {"recipe": "tiny"}, small=True)
+    save_weights(model, tmp_path / "whole.safetensors", {"recipe": "tiny"})
+    tensors, _ = read_weights(tmp_path / "small.safetensors")
+    state = model.state_dict()
+    assert tensors.keys() == state.keys()
+    for name, value in state.items():
         assert tensors[name].dtype == value.dtype
-        torch.testing.assert_close(tensors[name], value, rtol=1e-3, atol=1e-6)
+    kernel, stored = state["0.weight"], tensors["0.weight"]
+    most = kernel.abs().amax((1, 2, 3), keepdim=True)
+    assert bool(((stored - kernel).abs() <= most / 254 * 1.001).all())
+    assert bool((stored[4] == 0).all())
+    assert float(tensors["1.running_var"][0]) == 1e6  # too large for half precision
+    torch.testing.assert_close(tensors["0.bias"], state["0.bias"], rtol=1e-3, atol=1e-6)
+    sizes = [(tmp_path / f"{n}.safetensors").stat().st_size for n in ("small", "whole")]
+    assert sizes[0] < 0.35 * sizes[1]

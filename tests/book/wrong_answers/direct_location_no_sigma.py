@@ -1,0 +1,7 @@
+from math import exp
+
+
+def direct_location(t, row, column, anchor, stride):
+    x, y = (t[0] + column) * stride, (t[1] + row) * stride
+    w, h = anchor[0] * exp(t[2]), anchor[1] * exp(t[3])
+    return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]

@@ -1,0 +1,9 @@
+import torch
+import torch.nn.functional as F
+
+
+def own_mask_loss(logits, labels, targets):
+    if not len(logits):
+        return logits.sum()
+    own = logits[torch.arange(len(logits)), labels]
+    return F.softplus(-(2 * targets - 1) * own).mean()
