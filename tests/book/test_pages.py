@@ -404,7 +404,7 @@ def test_roi_shift_follows_the_keys_in_its_chapter(built: Path, browser: Any) ->
         assert float(figure.get_attribute("data-pool")) == 0
         read = figure.get_attribute("data-read")
         box = canvas.bounding_box()
-        middle = box["x"] + box["width"] * 41 / 128, box["y"] + box["height"] * 54 / 128
+        middle = box["x"] + box["width"] * 32 / 128, box["y"] + box["height"] * 74 / 128
         page.mouse.move(*middle)
         page.mouse.down()
         page.mouse.move(middle[0] + box["width"] * 8 / 128, middle[1], steps=5)
