@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-HEADING = f"{'model':<18}{'':<9}{'torchvision':>11}{'ours':>9}{'ratio':>8}   range"
+HEADING = f"{'model':<19}{'':<9}{'torchvision':>11}{'ours':>9}{'ratio':>8}   range"
 
 
 def boxed_pictures(
@@ -71,6 +71,6 @@ def compare(
         theirs, ours = (statistics.median(t) for t in times)
         ratios = sorted(o / t for t, o in zip(*times, strict=True))
         print(
-            f"{name:<18}{what:<9}{theirs:>11.3f}{ours:>9.3f}"
+            f"{name:<19}{what:<9}{theirs:>11.3f}{ours:>9.3f}"
             f"{statistics.median(ratios):>8.2f}   {ratios[0]:.2f} to {ratios[-1]:.2f}"
         )
