@@ -105,10 +105,6 @@ class FasterRCNN(nn.Module):
         Raises:
             ValueError: for pictures or targets that do not fit, or training without targets.
         """
-        if self.training and targets is None:
-            raise ValueError(
-                "targets is None; in training mode every picture needs its boxes and labels"
-            )
         pictures = self.scaler(images, training=self.training)
         maps = self.backbone(pictures.tensor)
         if not self.training:
@@ -316,11 +312,15 @@ def scale_targets(
     """Cleaned targets in the pixels of the batch: their boxes, and of masks and keypoints what is in ``more``.
 
     Raises:
-        ValueError: for another number of targets than of pictures, or one without an entry of ``more``.
+        ValueError: for no targets, another number of them than of pictures, or one without an entry of
+            ``more``.
     """
-    if targets is None or len(targets) != len(pictures.sizes):
-        count = "none" if targets is None else len(targets)
-        raise ValueError(f"targets are {count}; there are {len(pictures.sizes)} images")
+    if targets is None:
+        raise ValueError(
+            "targets is None; in training mode every picture needs its boxes and labels"
+        )
+    if len(targets) != len(pictures.sizes):
+        raise ValueError(f"targets are {len(targets)}; there are {len(pictures.sizes)} images")
     result = []
     for target, before, after in zip(targets, pictures.original_sizes, pictures.sizes, strict=True):
         check_rows(target, before, more)

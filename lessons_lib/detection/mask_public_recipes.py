@@ -27,8 +27,9 @@ from .instance_targets import InstanceTargets, MirroredMasks
 from .mask_rcnn import MaskRCNN
 from .mask_recipes import NETWORK, InstanceMaskRecipe, MaskRecipe, foreground_iou
 from .pictures import PictureScaler
+from .torchvision_copy import without_epsilon
 
-# Half of the nuclei are smaller than 16 px, so the pyramid begins at stride 2, and most features are
+# Many nuclei are smaller than 16 px, so the pyramid begins at stride 2, and most features are
 # pooled from there and from stride 4.
 NUCLEI = {
     **NETWORK,
@@ -118,7 +119,7 @@ class NucleiMaskRCNN(InstanceMaskRecipe):
 
 
 class PennFudanMaskRCNN(MaskRecipe):
-    """People, learned in minutes: COCO's Mask R-CNN with new last layers.
+    """People who walk: COCO's Mask R-CNN with new last layers.
 
     The settings are those of torchvision's own tutorial on these pictures, which trains 120 and tests on
     50; here a fifth is held out.
@@ -253,11 +254,3 @@ def freeze_stem(model: Any) -> None:
     for name, parameter in model.backbone.body.named_parameters():
         if name.startswith(("conv1.", "layer1.")):
             parameter.requires_grad_(False)
-
-
-def without_epsilon(model: MaskRCNN) -> MaskRCNN:
-    """COCO's published statistics were fitted without an epsilon."""
-    for module in model.modules():
-        if isinstance(module, torchvision.ops.FrozenBatchNorm2d):
-            module.eps = 0.0
-    return model

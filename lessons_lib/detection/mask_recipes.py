@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lessons_lib.data import Shapes, Sticks
+from lessons_lib.data import Sticks
 from lessons_lib.data.rle import encode_rle
 from lessons_lib.embedding.metrics import (  # measures only: the one place where Part III borrows from IV
     count_difference,
@@ -25,7 +25,7 @@ from .coco_read import Kind
 from .faster_rcnn import FasterRCNN
 from .instance_targets import InstanceTargets, merge_masks
 from .mask_rcnn import MaskRCNN
-from .recipes import SCENES, VALIDATED_ON, DetectionRecipe, shapes
+from .recipes import SCENES, VALIDATED_ON, DetectionRecipe, ShapesDetection
 from .roi_heads import RoISettings
 from .targets import targets_of
 
@@ -117,12 +117,11 @@ class InstanceMaskRecipe(MaskRecipe):
         return found
 
 
-class ShapesMaskRCNN(MaskRecipe):
+class ShapesMaskRCNN(MaskRecipe, ShapesDetection):
     """A small Mask R-CNN, whose pooling and loss can be changed, and whose mask branch can be left out."""
 
     name = "shapes-mask-rcnn"
     summary = "boxes and masks of shapes with Mask R-CNN (chapter 10)"
-    classes = Shapes.CLASSES
     presets = {  # noqa: RUF012
         "live": Preset(
             summary="a short look, in front of the reader",
@@ -181,12 +180,6 @@ class ShapesMaskRCNN(MaskRecipe):
             roi=RoISettings(samples=32),
             **trunk,
         )
-
-    def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
-        return shapes(options, count, seed)
-
-    def validation_data(self, options: Mapping[str, Any]) -> Dataset:
-        return shapes(options, options["validation"], VALIDATED_ON)
 
     def infer(
         self, model: nn.Module, batch: Batch, options: Mapping[str, Any]

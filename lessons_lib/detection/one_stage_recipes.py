@@ -1,4 +1,4 @@
-"""The one-stage detectors of chapter 9 that start from anchors: SSD and RetinaNet."""
+"""The one-stage detectors of chapter 9 that start from anchors, SSD and RetinaNet, and presets for all of them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ FINE = {"levels": ("c3", "c4", "c5"), "extra": 0}
 LARGE = {"size": 256, "radius": (12, 72), "count": (3, 8), "channels": (32, 64, 128, 192)}
 
 
-def presets(options: Mapping[str, Any], large: Mapping[str, Any], rate: float) -> dict[str, Preset]:
+def presets(
+    options: Mapping[str, Any], large: Mapping[str, Any], rate: float, *, steps: int = 2000
+) -> dict[str, Preset]:
     """The steps and pictures of chapter 8's detector, so that a table compares like with like.
 
     Args:
         options: of the network; ``large`` replaces some of them where there is a GPU.
         large: see above.
         rate: the learning rate of ``live`` and ``quick``.
+        steps: of ``quick``, where a system needs another number than chapter 8's.
     """
     theirs = ShapesFasterRCNN.presets
     own = {**SCENES, **NETWORK, **options}
@@ -35,7 +38,7 @@ def presets(options: Mapping[str, Any], large: Mapping[str, Any], rate: float) -
         "live": replace(
             theirs["live"], learning_rate=rate, clip_norm=10.0, options={**own, "validation": 50}
         ),
-        "quick": replace(theirs["quick"], learning_rate=rate, options=own),
+        "quick": replace(theirs["quick"], steps=steps, learning_rate=rate, options=own),
         "full": replace(theirs["full"], learning_rate=rate / 2, options={**own, **LARGE, **large}),
     }
 

@@ -191,10 +191,15 @@ def load_published(model: Model, weights: Any) -> Model:
             f"{torch.hub.get_dir()}/checkpoints/{file}"
         ) from error
     model.load_state_dict(state)
-    for module in model.modules():  # the published statistics were fitted without an epsilon
+    return without_epsilon(model).eval()
+
+
+def without_epsilon(model: Model) -> Model:
+    """The model as the published statistics want it: they were fitted without an epsilon."""
+    for module in model.modules():
         if isinstance(module, torchvision.ops.FrozenBatchNorm2d):
             module.eps = 0.0
-    return model.eval()
+    return model
 
 
 def check_retinanet(model: RetinaNet) -> None:

@@ -7,56 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from lessons_lib.training import Preset
-
 from .anchors import Shape
-from .recipes import SCENES, ShapesDetection, clustered_anchors
+from .one_stage_recipes import presets
+from .recipes import ShapesDetection, clustered_anchors
 from .yolo_v1 import YOLOv1
 from .yolo_v2 import HAND_ANCHORS, YOLOv2
 from .yolo_v3 import YOLOv3
-
-LARGER = {**SCENES, "size": 256, "radius": (12, 72), "count": (3, 8)}
-
-
-def presets(
-    learning_rate: float, live: dict, quick: dict, full: dict, *, quick_steps: int = 2000
-) -> dict[str, Preset]:
-    """Live, quick and full with the budget of ``shapes-faster-rcnn``, unless more steps are asked for."""
-    common: dict[str, Any] = {"weight_decay": 1e-4, "clip_norm": 10.0}
-    return {
-        "live": Preset(
-            summary="a short look, in front of the reader",
-            steps=150,
-            batch_size=8,
-            learning_rate=learning_rate,
-            warmup=20,
-            options={**SCENES, **live, "validation": 50},
-            **common,
-        ),
-        "quick": Preset(
-            summary="128 x 128 px, two cores",
-            steps=quick_steps,
-            batch_size=8,
-            learning_rate=learning_rate,
-            warmup=100,
-            checkpoint_every=500,
-            options={**SCENES, **quick},
-            **common,
-        ),
-        "full": Preset(
-            summary="256 x 256 px, more and more different things, a wider network, one GPU",
-            steps=6000,
-            batch_size=32,
-            learning_rate=2e-3,
-            warmup=300,
-            precision="bf16",
-            checkpoint_every=1000,
-            workers=12,
-            options={**LARGER, **full},
-            **common,
-        ),
-    }
-
 
 V1 = {
     "channels": (16, 32, 48, 64),
@@ -77,13 +33,7 @@ class ShapesYOLOv1(ShapesDetection):
 
     name = "shapes-yolov1"
     summary = "boxes around shapes with YOLO (chapter 9)"
-    presets = presets(
-        4e-3,
-        V1,
-        V1,
-        {**V1, "channels": (32, 64, 128, 192), "reduce": 32, "hidden": 1024, "grid": 7},
-        quick_steps=5000,
-    )
+    presets = presets(V1, {"reduce": 32, "hidden": 1024, "grid": 7}, 4e-3, steps=5000)
 
     def model(self, options: Mapping[str, Any]) -> nn.Module:
         if options["head"] not in ("dense", "convolution"):
@@ -107,9 +57,7 @@ class ShapesYOLOv2(ShapesDetection):
 
     name = "shapes-yolov2"
     summary = "boxes around shapes with YOLOv2 (chapter 9)"
-    presets = presets(
-        3e-3, V2, V2, {"channels": (32, 64, 128, 192), "width": 192, "anchors": "k-means"}
-    )
+    presets = presets(V2, {"width": 192}, 3e-3)
 
     def model(self, options: Mapping[str, Any]) -> nn.Module:
         if options["anchors"] not in ("hand", "k-means"):
@@ -133,7 +81,7 @@ class ShapesYOLOv3(ShapesDetection):
 
     name = "shapes-yolov3"
     summary = "boxes around shapes with YOLOv3 (chapter 9)"
-    presets = presets(3e-3, V3, V3, {"channels": (32, 64, 128, 192), "widths": (64, 96, 128)})
+    presets = presets(V3, {"widths": (64, 96, 128)}, 3e-3)
 
     def model(self, options: Mapping[str, Any]) -> nn.Module:
         return YOLOv3.small(

@@ -166,10 +166,6 @@ class YOLOv2(nn.Module):
         Raises:
             ValueError: for pictures or targets that do not fit, or training without targets.
         """
-        if self.training and targets is None:
-            raise ValueError(
-                "targets is None; in training mode every picture needs its boxes and labels"
-            )
         pictures = self.scaler(images, training=self.training)
         raw = self.predict(pictures.tensor)
         height, width = pictures.tensor.shape[-2:]
