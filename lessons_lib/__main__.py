@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from lessons_lib import __version__
 
@@ -15,10 +18,36 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; 0 when all went well, 1 for an error that was explained, 2 for misuse."""
     args = _parser().parse_args(arguments)
     try:
-        return args.run(args)
+        with _short_warnings():
+            return args.run(args)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"lessons: {error}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """What the library has to say about a reader's data takes one line; other warnings are as ever."""
+    from lessons_lib.data import DataWarning
+
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_short(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, DataWarning):
+                print(f"lessons: note: {message}", file=sys.stderr)
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show_short
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="replace a setting"
     )
+    _add_data(command)
     command.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME)")
     command.add_argument("--resume", action="store_true", help="go on where it was stopped")
     _add_root(command)
@@ -43,15 +73,48 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("evaluate", help="measure trained weights")
     command.add_argument("recipe")
+    _add_data(command)
     command.add_argument("--weights", type=Path, help="default: those that come with the package")
     _add_root(command)
     command.set_defaults(run=_evaluate)
 
-    command = commands.add_parser("predict", help="what is in your own pictures")
+    command = commands.add_parser(
+        "predict",
+        help="what is in your own pictures",
+        description="Predicts pictures and writes, for each, the instances found as a label picture, an "
+        "overlay, COCO JSON and a table (CSV), named after the picture. What cannot be read or written is "
+        "named, and the others are predicted.",
+    )
     command.add_argument("recipe")
-    command.add_argument("images", nargs="+", type=Path)
+    command.add_argument(
+        "images",
+        nargs="+",
+        type=Path,
+        help="PNG, JPEG or TIFF of 8 or 16 bits, any size; or folders of them",
+    )
     command.add_argument("--weights", type=Path, help="default: those that come with the package")
-    command.add_argument("--out", type=Path, required=True)
+    command.add_argument("--out", type=Path, required=True, help="folder of the results")
+    command.add_argument(
+        "--tile",
+        type=int,
+        default=1024,
+        metavar="PX",
+        help="pictures with a longer side are cut into tiles of this side (default: 1024)",
+    )
+    command.add_argument(
+        "--overlap",
+        type=int,
+        default=128,
+        metavar="PX",
+        help="what neighbouring tiles share; twice the largest object is good (default: 128)",
+    )
+    command.add_argument(
+        "--labels",
+        choices=("png", "tiff"),
+        default="png",
+        help="label pictures (default: png; a TIFF in any case where 16 bits cannot hold the ids)",
+    )
+    command.add_argument("--device", default="cpu", help="cpu (default), or cuda for a GPU")
     command.set_defaults(run=_predict)
 
     from lessons_lib.data import cli as data
@@ -60,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
     data.add_arguments(command)
     command.set_defaults(run=data.run)
     return parser
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", metavar="DIR", help="folder of your pictures (spatial-folder)")
 
 
 def _add_root(command: argparse.ArgumentParser) -> None:
@@ -95,6 +162,7 @@ def _list(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     from lessons_lib.recipes import get_recipe
     from lessons_lib.training import fit
+    from lessons_lib.training.evaluate import check_takes_data
 
     _use_root(args)
     settings: dict[str, Any] = {}
@@ -104,10 +172,14 @@ def _train(args: argparse.Namespace) -> int:
             raise ValueError(f"--set {item} lacks an equals sign; write KEY=VALUE")
         settings[key] = value
     recipe = get_recipe(args.recipe)
+    if args.data is not None:
+        check_takes_data(recipe, recipe.preset(args.preset).options)
+        settings["data"] = args.data
     out = args.out or Path("runs") / f"{recipe.name}-{args.preset}-seed{args.seed}"
     run = fit(recipe, args.preset, seed=args.seed, out=out, resume=args.resume, **settings)
-    _print_metrics(run.metrics)
-    print(f"weights, logs and ledger entry: {out}")
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the one that wrote them
+        _print_metrics(run.metrics)
+        print(f"weights, logs and ledger entry: {out}")
     return 0
 
 
@@ -116,23 +188,39 @@ def _evaluate(args: argparse.Namespace) -> int:
     from lessons_lib.training import evaluate
 
     _use_root(args)
-    _print_metrics(evaluate(get_recipe(args.recipe), args.weights))
+    _print_metrics(evaluate(get_recipe(args.recipe), args.weights, args.data))
     return 0
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from lessons_lib.predict import predict_file
+    from lessons_lib.predict.files import explain, list_pictures, predict_file
+    from lessons_lib.predict.pictures import check_sizes
+    from lessons_lib.predict.result_files import check_folder
     from lessons_lib.recipes import get_recipe
     from lessons_lib.training import load_weights
 
     recipe = get_recipe(args.recipe)
+    check_sizes(args.tile, args.overlap)
+    pictures = list_pictures(args.images)
+    check_folder(args.out)
     model, facts = load_weights(recipe, args.weights)
-    stems = [path.stem for path in args.images]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
-        raise ValueError(f"images has {twice} more than once; results are named after the files")
-    for path in args.images:
-        print(f"{path}: {predict_file(recipe, model, facts['options'], path, args.out)}")
-    return 0
+    try:
+        model = model.to(args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {args.device} cannot be used: {error}") from error
+    chosen = {"tile": args.tile, "overlap": args.overlap, "labels": args.labels, "progress": True}
+    failed = 0
+    for path in pictures:
+        try:
+            told = predict_file(recipe, model, facts["options"], path, args.out, **chosen)
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            failed += 1
+            print(f"lessons: {explain(path, error)}", file=sys.stderr, flush=True)
+        else:
+            print(f"{path}: {told}", flush=True)
+    if failed and len(pictures) > 1:
+        print(f"lessons: {failed} of {len(pictures)} pictures failed", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _print_metrics(metrics: dict[str, float]) -> None:

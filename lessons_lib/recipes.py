@@ -15,7 +15,14 @@ from lessons_lib.detection.public_recipes import BloodCellsFasterRCNN, VOCFaster
 from lessons_lib.detection.recipes import ShapesFasterRCNN
 from lessons_lib.detection.region_recipes import ShapesFastRCNN, ShapesRCNN, ShapesSPPNet
 from lessons_lib.detection.yolo_recipes import ShapesYOLOv1, ShapesYOLOv2, ShapesYOLOv3
+from lessons_lib.embedding.folder_recipe import SpatialFolder
+from lessons_lib.embedding.paper_recipes import (
+    CityscapesDiscriminative,
+    CityscapesSpatial,
+    CVPPPDiscriminative,
+)
 from lessons_lib.embedding.recipes import NucleiDiscriminative, SticksDiscriminative
+from lessons_lib.embedding.spatial_recipes import DiscsSpatial, NucleiSpatial, SticksSpatial
 from lessons_lib.semantic.public_recipes import (
     VOCFCN,
     CamVidPSPNet,
@@ -65,6 +72,13 @@ RECIPES: dict[str, Recipe] = {
         CocoMaskRCNN(),
         SticksDiscriminative(),
         NucleiDiscriminative(),
+        CityscapesDiscriminative(),
+        CVPPPDiscriminative(),
+        SticksSpatial(),
+        DiscsSpatial(),
+        NucleiSpatial(),
+        CityscapesSpatial(),
+        SpatialFolder(),
     )
 }
 """All recipes by name, in the order of the book.

@@ -126,14 +126,7 @@ def label_map(picture: MarkedPicture) -> np.ndarray:
     Raises:
         DataError: Two masks share a pixel, or an object has no mask.
     """
-    height, width = picture.size
-    labels = np.zeros(height * width, np.int32)
-    runs = mask_runs(picture)
-    length = runs.stop - runs.start
-    owner = np.repeat(runs.mask + 1, length)
-    before = np.cumsum(length) - length
-    place = np.arange(length.sum()) + np.repeat(runs.start - before, length)
-    labels[place] = owner
+    labels, place, owner = _paint(picture)
     if (lost := owner[labels[place] != owner]).size:
         first = int(lost[0])
         taken = labels[place[owner == first]]
@@ -142,4 +135,31 @@ def label_map(picture: MarkedPicture) -> np.ndarray:
             f"{picture.file_name}: object {second} ({picture.objects[second - 1].label}) overlaps object "
             f"{first} in {int((taken == second).sum())} pixels; here a pixel belongs to one object only"
         )
-    return labels.reshape((height, width), order="F")
+    return labels.reshape(picture.size, order="F")
+
+
+def paint_masks(picture: MarkedPicture) -> tuple[np.ndarray, int]:
+    """As :func:`label_map`, but where masks overlap the later object keeps the pixel.
+
+    Returns:
+        instances int32 (H, W), and the number of pixels that an earlier object lost.
+
+    Raises:
+        DataError: An object has no mask, or a broken one.
+    """
+    labels, place, owner = _paint(picture)
+    lost = int(np.count_nonzero(labels[place] != owner))
+    return labels.reshape(picture.size, order="F"), lost
+
+
+def _paint(picture: MarkedPicture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels down the columns, int32 (H * W,); and of each painted pixel, in order, the place and the id."""
+    height, width = picture.size
+    labels = np.zeros(height * width, np.int32)
+    runs = mask_runs(picture)
+    length = runs.stop - runs.start
+    owner = np.repeat(runs.mask + 1, length)
+    before = np.cumsum(length) - length
+    place = np.arange(length.sum()) + np.repeat(runs.start - before, length)
+    labels[place] = owner
+    return labels, place, owner

@@ -9,7 +9,8 @@ from torch.utils.data import Dataset
 
 from .nuclei import STAINED_BACKGROUND, Nuclei
 from .nuclei_crops import NucleiCrops
-from .pictures import normalize_image
+from .picture_statistics import PictureStatistics, statistics_of
+from .pictures import normalize_image, stretch
 
 
 class BrightNuclei(Dataset):
@@ -38,10 +39,12 @@ def bright_nuclei(image: Tensor, stained: bool) -> Tensor:
     return (1 - gray if stained else gray).sqrt()
 
 
-def prepare_nuclei(image: Tensor) -> Tensor:
+def prepare_nuclei(image: Tensor, statistics: PictureStatistics | None = None) -> Tensor:
     """A reader's picture, float (3, H, W) in [0, 1], as :class:`BrightNuclei` gives it.
 
-    A bright background is taken for a stained specimen, as the data set's kinds are told apart.
+    A bright background is taken for a stained specimen, as the data set's kinds are told apart. A part of a
+    picture is judged and stretched by the ``statistics`` of the whole one; None means those of ``image``.
     """
-    stained = float(image.mean(0).median()) >= STAINED_BACKGROUND
-    return bright_nuclei(normalize_image(image), stained)
+    whole = statistics_of(image) if statistics is None else statistics
+    stained = whole.median >= STAINED_BACKGROUND
+    return bright_nuclei(stretch(image, whole.low, whole.high), stained)

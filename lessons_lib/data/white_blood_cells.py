@@ -69,6 +69,11 @@ class WhiteBloodCells(LabelledPictures):
 class BitmapPicture(LabelledPicture):
     """A picture stored as Windows bitmap."""
 
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the decoded picture: headers of bitmaps are read nowhere else."""
+        height, width = read_bitmap(self.image).shape[:2]
+        return height, width
+
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         pixels = read_bitmap(self.image)
         semantic = self.decode(self.truth)

@@ -13,19 +13,14 @@ from lessons_lib.backbones import imagenet_weights
 from lessons_lib.data import BrightNuclei, CocoInstances, Nuclei, NucleiCrops, PennFudan
 from lessons_lib.data.bright_nuclei import prepare_nuclei
 from lessons_lib.data.nuclei import KINDS
-from lessons_lib.embedding.metrics import (
-    aggregated_jaccard,
-    count_difference,
-    match_instances,
-    mean_dsb_score,
-    symmetric_best_dice,
-)
+from lessons_lib.data.picture_statistics import PictureStatistics
+from lessons_lib.embedding.metrics import instance_measures
 from lessons_lib.training import Preset
 from lessons_lib.training.recipe import Batch
 
 from .instance_targets import InstanceTargets, MirroredMasks
 from .mask_rcnn import MaskRCNN
-from .mask_recipes import NETWORK, InstanceMaskRecipe, MaskRecipe, foreground_iou
+from .mask_recipes import NETWORK, InstanceMaskRecipe, MaskRecipe
 from .pictures import PictureScaler
 from .torchvision_copy import without_epsilon
 
@@ -99,23 +94,20 @@ class NucleiMaskRCNN(InstanceMaskRecipe):
             return InstanceTargets(BrightNuclei(Nuclei(split="all", kinds=[options["leave_out"]])))
         return InstanceTargets(BrightNuclei(Nuclei(split="test")))
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
-        return prepare_nuclei(image).expand(3, -1, -1)
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
+        return prepare_nuclei(image, statistics).expand(3, -1, -1)
 
     def measure(
         self, prediction: dict[str, Tensor], sample: Batch, options: Mapping[str, Any]
     ) -> dict[str, Any]:
-        found, truth = prediction["instances"], sample["instances"]
-        matching = match_instances(found, truth)
-        return super().measure(prediction, sample, options) | {
-            "foreground_iou": foreground_iou(found > 0, truth > 0),
-            "dsb_50": matching.dsb_score,
-            "dsb_mean": mean_dsb_score(found, truth),
-            "pq": matching.panoptic_quality,
-            "aji": aggregated_jaccard(found, truth),
-            "sbd": symmetric_best_dice(found, truth),
-            "absolute_dic": abs(count_difference(found, truth)),
-        }
+        return super().measure(prediction, sample, options) | instance_measures(
+            prediction["instances"], sample["instances"]
+        )
 
 
 class PennFudanMaskRCNN(MaskRecipe):

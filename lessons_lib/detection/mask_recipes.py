@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lessons_lib.data import Sticks
+from lessons_lib.data.picture_statistics import PictureStatistics
 from lessons_lib.data.rle import encode_rle
 from lessons_lib.embedding.metrics import (  # measures only: the one place where Part III borrows from IV
     count_difference,
@@ -268,7 +269,12 @@ class SticksMaskRCNN(InstanceMaskRecipe):
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
         return self.sticks(options, options["validation"], VALIDATED_ON)
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
         return image.mean(0, keepdim=True).expand(3, -1, -1)
 
     def measure(

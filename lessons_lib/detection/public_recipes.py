@@ -10,6 +10,7 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from lessons_lib.backbones import imagenet_weights
 from lessons_lib.data import VOC, BloodCells
+from lessons_lib.data.picture_statistics import PictureStatistics
 from lessons_lib.training import Preset
 
 from .anchors import AnchorGenerator
@@ -98,7 +99,12 @@ class BloodCellsFasterRCNN(DetectionRecipe):
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
         return ScaledBoxes(BloodCells(split="test"), options["scale"])
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
         return rescale(image, image.new_zeros((0, 4)), options["scale"])[0]
 
 

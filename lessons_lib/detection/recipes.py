@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lessons_lib.data import Shapes
+from lessons_lib.data.picture_statistics import PictureStatistics
 from lessons_lib.training import Preset, Recipe
 from lessons_lib.training.recipe import Batch
 
@@ -51,7 +52,12 @@ class DetectionRecipe(Recipe):
         numbers = average_precision(*forms) | {f"AP50_{k}": value for k, value in classes.items()}
         return {name: value for name, value in numbers.items() if value >= 0}
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
         return image
 
 

@@ -15,13 +15,13 @@ from torch.utils.data import Dataset
 from lessons_lib.data import BrightNuclei, Nuclei, NucleiCrops, Sticks
 from lessons_lib.data.bright_nuclei import prepare_nuclei
 from lessons_lib.data.nuclei import KINDS
+from lessons_lib.data.picture_statistics import PictureStatistics
 from lessons_lib.embedding.clustering import cluster_picture, merge_pieces, tidy_instances
 from lessons_lib.embedding.loss import discriminative_loss
 from lessons_lib.embedding.metrics import (
-    aggregated_jaccard,
     count_difference,
+    instance_measures,
     match_instances,
-    mean_dsb_score,
     symmetric_best_dice,
 )
 from lessons_lib.embedding.network import EmbeddingUNet
@@ -204,7 +204,12 @@ class SticksDiscriminative(DiscriminativeRecipe):
     def validation_data(self, options: Mapping[str, Any]) -> Sticks:
         return self.sticks(options, options["validation"], seed=1_000_000)
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
         return image.mean(0, keepdim=True)
 
     def measure(
@@ -276,8 +281,13 @@ class NucleiDiscriminative(DiscriminativeRecipe):
             return BrightNuclei(Nuclei(split="all", kinds=[options["leave_out"]]))
         return BrightNuclei(Nuclei(split="test"))
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
-        return prepare_nuclei(image)
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
+        return prepare_nuclei(image, statistics)
 
     def cluster(self, embedding: Tensor, foreground: Tensor, options: Mapping[str, Any]) -> Tensor:
         # far apart, two nuclei may share a place in embedding space: what does not touch is two
@@ -295,17 +305,9 @@ class NucleiDiscriminative(DiscriminativeRecipe):
             prediction["semantic"] == 1,
             options["min_size"],
         )
-        row = {"foreground_iou": _mask_iou(prediction["semantic"] == 1, truth > 0)}
-        for prefix, found in [("", prediction["instances"]), ("components_", components)]:
-            matching = match_instances(found, truth)
-            row |= {
-                f"{prefix}dsb_50": matching.dsb_score,
-                f"{prefix}dsb_mean": mean_dsb_score(found, truth),
-                f"{prefix}pq": matching.panoptic_quality,
-                f"{prefix}aji": aggregated_jaccard(found, truth),
-                f"{prefix}sbd": symmetric_best_dice(found, truth),
-                f"{prefix}absolute_dic": abs(count_difference(found, truth)),
-            }
+        row = {f"components_{k}": v for k, v in instance_measures(components, truth).items()}
+        row |= instance_measures(prediction["instances"], truth)
+        row["foreground_iou"] = _mask_iou(prediction["semantic"] == 1, truth > 0)
         return row
 
 

@@ -46,6 +46,11 @@ from lessons_lib.exercises.rcnn import (
     check_crop_cost,
     check_pool_row,
 )
+from lessons_lib.exercises.spatial_embeddings import (
+    check_cluster_pixels,
+    check_lovasz_hinge,
+    check_margin,
+)
 from lessons_lib.exercises.transposed_convolution import (
     check_input_sizes,
     check_stamps_per_phase,
@@ -60,6 +65,7 @@ from lessons_lib.exercises.unet import (
 __all__ = [
     "NotYet",
     "check_border_lost",
+    "check_cluster_pixels",
     "check_compress_layer",
     "check_contact_class",
     "check_convolve",
@@ -74,6 +80,8 @@ __all__ = [
     "check_largest_slip",
     "check_layer_sizes",
     "check_local_push_term",
+    "check_lovasz_hinge",
+    "check_margin",
     "check_mean_iou",
     "check_mined_loss",
     "check_mirrored_row",

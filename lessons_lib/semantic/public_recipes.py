@@ -19,6 +19,7 @@ from lessons_lib.data import (
     random_scale_crop,
 )
 from lessons_lib.data.imagenet import ImageNetScaled, imagenet_scaled
+from lessons_lib.data.picture_statistics import PictureStatistics
 from lessons_lib.semantic.fcn import FCN
 from lessons_lib.semantic.pspnet import BINS, PSPNet
 from lessons_lib.semantic.recipes import SemanticRecipe
@@ -102,7 +103,12 @@ class PretrainedRecipe(SemanticRecipe):
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
         return ImageNetScaled(self.pictures("val"))
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
         return imagenet_scaled(image)
 
     def parameter_groups(

@@ -19,6 +19,7 @@ from lessons_lib.data import (
     Shapes,
 )
 from lessons_lib.data.bright_nuclei import prepare_nuclei
+from lessons_lib.data.picture_statistics import PictureStatistics
 from lessons_lib.semantic.borders import border_weight_map, separate_touching
 from lessons_lib.semantic.fcn import FCN, semantic_loss
 from lessons_lib.semantic.metrics import ConfusionMatrix
@@ -84,7 +85,12 @@ class SemanticRecipe(Recipe):
         metrics |= {f"iou_{name}": value for name, value in of_classes}
         return {name: float(value) for name, value in metrics.items() if not np.isnan(value)}
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
         return image
 
 
@@ -306,8 +312,13 @@ class NucleiUNet(SemanticRecipe):
     def validation_data(self, options: Mapping[str, Any]) -> SeparatedNuclei:
         return SeparatedNuclei(Nuclei(split="test"))
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
-        return prepare_nuclei(image)
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
+        return prepare_nuclei(image, statistics)
 
     def measure(
         self, prediction: dict[str, Tensor], sample: Batch, options: Mapping[str, Any]

@@ -59,15 +59,34 @@ def evaluate_model(
     )
 
 
-def evaluate(recipe: Recipe, weights: str | Path | None = None) -> dict[str, float]:
+def evaluate(
+    recipe: Recipe, weights: str | Path | None = None, data: str | Path | None = None
+) -> dict[str, float]:
     """The metrics of stored weights on the recipe's validation data.
 
     Args:
         recipe: a recipe.
         weights: file as for :func:`load_weights`.
+        data: the reader's folder, for a recipe with the option ``data``.
+
+    Raises:
+        ValueError: for ``data`` and a recipe that has no such option.
     """
     model, facts = load_weights(recipe, weights)
-    return evaluate_model(recipe, model, facts["options"])
+    options = facts["options"]
+    if data is not None:
+        check_takes_data(recipe, options)
+        options = {**options, "data": str(data)}
+    return evaluate_model(recipe, model, options)
+
+
+def check_takes_data(recipe: Recipe, options: Mapping[str, Any]) -> None:
+    """ValueError if a recipe does not work on a folder of the reader's."""
+    if "data" not in options:
+        raise ValueError(
+            f"recipe {recipe.name} has data of its own and takes no --data; spatial-folder learns from "
+            "your pictures"
+        )
 
 
 def load_weights(

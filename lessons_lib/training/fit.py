@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -83,8 +84,10 @@ def fit(
             f"batch_size is {settled.batch_size}; it must be a multiple of the "
             f"{accelerator.num_processes} processes"
         )
+    settled = dataclasses.replace(settled, options=recipe.settle(settled.options))
+    shared = dataclasses.replace(settled, options=recipe.shared(settled.options))
     identity = {"recipe": recipe.name, "preset": preset, "seed": seed}
-    facts = {**identity, "options": dict(settled.options)}
+    facts = {**identity, "options": dict(shared.options)}
     with state.isolated_random_state(seed):
         data = recipe.training_data(settled.options, settled.steps * settled.batch_size, seed)
         model = recipe.model(settled.options).to(memory_format=torch.channels_last)
@@ -155,7 +158,7 @@ def fit(
             metrics = evaluate_model(recipe, raw, settled.options)
         ledger = {
             **identity,
-            "settings": describe(settled),
+            "settings": describe(shared),
             "metrics": metrics,
             "parameters": sum(p.numel() for p in raw.parameters()),
             "device": state.device_name(accelerator.device),

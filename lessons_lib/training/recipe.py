@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from lessons_lib.data.picture_statistics import PictureStatistics
+
 Batch = dict[str, Any]
 
 
@@ -150,6 +152,14 @@ class Recipe(ABC):
         """
         return [{"params": [p for p in model.parameters() if p.requires_grad]}]
 
+    def settle(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options with what follows from the data filled in; called once, when a run begins."""
+        return dict(options)
+
+    def shared(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options as they are stored with weights and in the ledger: without the reader's folders."""
+        return dict(options)
+
     @abstractmethod
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
         """The samples of a run that sees ``count`` of them. Sample i depends on (seed, i) only."""
@@ -204,8 +214,20 @@ class Recipe(ABC):
         names = rows[0].keys() if rows else ()
         return {name: float(np.mean([row[name] for row in rows])) for name in names}
 
-    def prepare(self, image: Tensor, options: Mapping[str, Any]) -> Tensor:
-        """A reader's picture, float (3, H, W) in [0, 1], as the model wants it (C, H, W)."""
+    def prepare(
+        self,
+        image: Tensor,
+        options: Mapping[str, Any],
+        statistics: PictureStatistics | None = None,
+    ) -> Tensor:
+        """A reader's picture, float (3, H, W) in [0, 1], as the model wants it (C, H, W).
+
+        Args:
+            image: the picture, or a part of one.
+            options: the preset's.
+            statistics: how bright the whole picture is, of which ``image`` is a part; ``None`` where
+                it is all of it.
+        """
         raise NotImplementedError(f"recipe {self.name} does not predict pictures from files")
 
     def preset(self, name: str) -> Preset:

@@ -9,6 +9,7 @@ from lessons_lib.widgets.convolution_stepper import ConvolutionStepper
 from lessons_lib.widgets.embedding_explorer import EmbeddingExplorer
 from lessons_lib.widgets.figure import Figure
 from lessons_lib.widgets.focal_loss import FocalLossExplorer
+from lessons_lib.widgets.gaussian_explorer import GaussianExplorer
 from lessons_lib.widgets.hog_cells import HOGCells
 from lessons_lib.widgets.metric_that_lies import MetricThatLies
 from lessons_lib.widgets.nms_playground import NMSPlayground
@@ -27,6 +28,7 @@ __all__ = [
     "EmbeddingExplorer",
     "Figure",
     "FocalLossExplorer",
+    "GaussianExplorer",
     "HOGCells",
     "MetricThatLies",
     "NMSPlayground",

@@ -121,6 +121,36 @@ def test_check_lists_all_problems_of_original_data(
     assert len(printed.splitlines()) == 7
 
 
+def test_check_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = {name: picture for name, picture in example().items() if name[:5] == "small"}
+    folder = merged_tree(tmp_path / "mine", pictures)
+    assert lessons_data("check", folder) == 0
+    *rest, objects, suits = capsys.readouterr().out.splitlines()
+    instances = sum(int(labels.max()) for _, labels in pictures.values())
+    assert f"{folder}: 8 pictures, {instances} instances, no problems, no notes" in rest
+    assert objects.startswith("objects: ") and "--set size=" in suits
+    save(folder / "labels" / "small1.png", np.zeros((4, 4), np.uint8))
+    (folder / "labels" / "small2.png").unlink()
+    save(folder / "labels" / "small3.png", np.zeros((60, 80), np.uint8))
+    assert lessons_data("check", folder) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines[:3]] == ["problem", "problem", "note"]
+    assert sum("small1.png: is 4×4, but its picture" in line for line in lines) == 1
+    assert sum("small2.png: has no labels" in line for line in lines) == 1
+    assert sum("small3.png: no object in it" in line for line in lines) == 1
+    assert "7 pictures" in lines[3] and "2 problems, 1 notes" in lines[3]
+
+
+def test_check_of_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, told in (
+        (tmp_path / "absent", "there is no such folder, and no data set of that name; those are"),
+        (tmp_path, "has no folder images; expected images/ with pictures"),
+    ):
+        assert lessons_data("check", name) == 1
+        captured = capsys.readouterr()
+        assert told in captured.err and captured.out == ""
+
+
 def test_convert_there_and_back(root: Path, tmp_path: Path) -> None:
     assert (
         lessons_data("convert", "nuclei", tmp_path / "o", "--to", "original", "--root", root) == 0

@@ -12,8 +12,8 @@ from scipy import ndimage
 from torch.utils.data import DataLoader
 
 from lessons_lib.data import DataError, Nuclei, NucleiCrops, normalize_image
+from lessons_lib.data.instance_crops import _labels_at, _mirror
 from lessons_lib.data.nuclei import KINDS, kind_of
-from lessons_lib.data.nuclei_crops import _labels_at, _mirror
 
 from .nuclei_trees import Picture, blobs, example, merged_tree, original_tree, save
 
