@@ -22,7 +22,7 @@ PAGE = """# {0}
 """
 
 
-SPLIT = ("detection",)
+SPLIT = ("data", "detection")
 """Packages of so many names that one page would be too large: a page a topic, in a folder."""
 
 
