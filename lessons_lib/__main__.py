@@ -193,16 +193,18 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from lessons_lib.predict.files import explain, list_pictures, predict_file
+    from lessons_lib.predict.files import explain, list_pictures, predict_file, same_names
     from lessons_lib.predict.pictures import check_sizes
-    from lessons_lib.predict.result_files import check_folder
+    from lessons_lib.predict.result_files import check_folder, check_own_folder
     from lessons_lib.recipes import get_recipe
     from lessons_lib.training import load_weights
 
     recipe = get_recipe(args.recipe)
     check_sizes(args.tile, args.overlap)
     pictures = list_pictures(args.images)
+    check_own_folder(args.out, pictures)
     check_folder(args.out)
+    others = same_names(pictures)
     model, facts = load_weights(recipe, args.weights)
     try:
         model = model.to(args.device)
@@ -212,8 +214,12 @@ def _predict(args: argparse.Namespace) -> int:
     failed = 0
     for path in pictures:
         try:
+            if path in others:
+                raise ValueError(
+                    f"{path}: results are named after the files, and those of {others[path]} have the same names"
+                )
             told = predict_file(recipe, model, facts["options"], path, args.out, **chosen)
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # whatever it is, the other pictures can be predicted
             failed += 1
             print(f"lessons: {explain(path, error)}", file=sys.stderr, flush=True)
         else:

@@ -17,7 +17,7 @@ from .convert import TARGETS, convert
 from .cvppp import check_plants
 from .download import SOURCES, fetch, find_source, is_present
 from .errors import DataError, DownloadError
-from .folder_check import check_folder, describe_folder
+from .folder_check import check_folder, count_problems, describe_folder
 from .forms import FORMS, Choices
 from .labelled_check import check_labelled
 from .nuclei_check import check_nuclei
@@ -121,7 +121,7 @@ def _check(args: argparse.Namespace) -> int:
     instances = f"{report.instances} instances, " if report.instances else ""
     print(
         f"{args.name} in {folder}: {report.pictures} pictures ({kinds}), "
-        f"{instances}{len(report.problems) or 'no'} problems"
+        f"{instances}{count_problems(report)}"
     )
     return 1 if report.problems else 0
 

@@ -22,6 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from .errors import DataError
 from .headers import PNG_SIGNATURE, header_of, kind_of_file, only_page, quiet_tifffile, read_header
+from .tiff_pixels import read_tiff
 
 PathLike = str | os.PathLike[str]
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -57,33 +58,25 @@ def to_tensor(pixels: np.ndarray) -> torch.Tensor:
 def read_pixels(path: PathLike) -> np.ndarray:
     """Read a picture as it is stored: uint8 or uint16, (H, W) where gray, else RGB (H, W, 3).
 
-    A picture stored in colour whose three channels are equal comes back as gray.
+    A picture stored in colour whose three channels are equal comes back as gray. A palette is looked up;
+    alpha is dropped, without multiplying the colours by it; where a TIFF says that white is 0, the values
+    are turned round.
 
     Raises:
-        DataError: The file is unreadable, truncated, or not of 8 or 16 bits.
+        DataError: The file is unreadable, truncated, not of 8 or 16 bits, or a TIFF of channels that are
+            neither gray nor RGB.
     """
     path = Path(path)
     data = _read_bytes(path)
-    try:
-        with _quiet_opencv():
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise DataError(f"{path}: cannot be decoded ({error.err})") from error
+    pixels = read_tiff(path, data) if kind_of_file(data) == "tiff" else None
     if pixels is None:
-        raise DataError(
-            f"{path}: cannot be decoded; expected a whole PNG, JPEG or TIFF picture (a TIFF not compressed, "
-            "or by LZW, deflate, packbits or JPEG)"
-        )
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{path}: pixels are {pixels.dtype}; expected 8 or 16 bits without sign")
+        pixels = _decode_opencv(path, data)
     if pixels.ndim == 2:
         return pixels
-    if pixels.shape[2] not in (3, 4):  # gray with alpha comes as 2 channels from some decoders
-        return np.ascontiguousarray(pixels[:, :, 0])
-    blue, green, red = (pixels[:, :, channel] for channel in range(3))
-    if np.array_equal(blue, green) and np.array_equal(green, red):
-        return np.ascontiguousarray(blue)
-    return np.ascontiguousarray(pixels[:, :, 2::-1])
+    red, green, blue = (pixels[:, :, channel] for channel in range(3))
+    if np.array_equal(red, green) and np.array_equal(green, blue):
+        return np.ascontiguousarray(red)
+    return np.ascontiguousarray(pixels)
 
 
 def read_labels(path: PathLike) -> torch.Tensor:
@@ -202,6 +195,27 @@ def _read_bytes(path: Path) -> bytes:
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{path}: damaged JPEG ({error})") from error
     return data
+
+
+def _decode_opencv(path: Path, data: bytes) -> np.ndarray:
+    """A picture as OpenCV decodes it, without alpha: (H, W) or RGB (H, W, 3)."""
+    try:
+        with _quiet_opencv():
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise DataError(f"{path}: cannot be decoded ({error.err})") from error
+    if pixels is None:
+        raise DataError(
+            f"{path}: cannot be decoded; expected a whole PNG, JPEG or TIFF picture (a TIFF not compressed, "
+            "or by LZW, deflate, packbits or JPEG)"
+        )
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{path}: pixels are {pixels.dtype}; expected 8 or 16 bits without sign")
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] not in (3, 4):  # gray with alpha comes as 2 channels from some decoders
+        return np.ascontiguousarray(pixels[:, :, 0])
+    return pixels[:, :, 2::-1]
 
 
 def _decode_labels(path: Path, data: bytes) -> tuple[str, np.ndarray]:

@@ -173,6 +173,12 @@ def _listed(ids: Sequence[int] | np.ndarray, most: int = 5) -> str:
     return f"{len(ids)} instances (ids {shown}{more})" if len(ids) > 1 else f"instance {shown}"
 
 
+def count_problems(report: Report) -> str:
+    """ "no problems", "1 problem", "2 problems"."""
+    count = len(report.problems)
+    return f"{count or 'no'} problem{'' if count == 1 else 's'}"
+
+
 def describe_folder(folder: Path, report: FolderReport) -> list[str]:
     """The lines of a summary, with settings that suit."""
     shapes = ", ".join(f"{w}×{h} ({n})" for (h, w), n in report.shapes.most_common(5))
@@ -180,7 +186,7 @@ def describe_folder(folder: Path, report: FolderReport) -> list[str]:
     kinds = ", ".join(f"{kind} ({count})" for kind, count in report.kinds.most_common())
     lines = [
         f"{folder}: {report.pictures} pictures, {report.instances} instances, "
-        f"{len(report.problems) or 'no'} problems, {len(report.notes) or 'no'} notes",
+        f"{count_problems(report)}, {len(report.notes) or 'no'} notes",
         f"sizes (width×height): {shapes or 'none'}{more}",
         f"pixels: {kinds or 'none'}; {report.bytes / 1e6:,.0f} MB in memory while training",
         f"split: {report.halves[0]} to train on, {report.halves[1]} to measure on",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
@@ -124,11 +124,9 @@ def _find_part(name: str, base: Path, notes: list[str]) -> Part:
     if not (base / "images").is_dir():
         raise FileNotFoundError(f"{base}: has no folder images; expected {LAYOUT}")
     images = _files(base / "images", PICTURE_SUFFIXES, "picture", problems, notes)
-    coco = _coco_file(base)
+    coco = _coco_file(base, notes)
     if coco is None and not (base / "labels").is_dir():
         raise FileNotFoundError(f"{base}: has no labels; expected {LAYOUT}")
-    if coco is not None and (base / "labels").is_dir():
-        raise DataError(f"{base}: has labels/ and {coco.name}; keep one, for only one can be meant")
     find = _from_labels if coco is None else _from_coco
     pictures = find(base / "labels" if coco is None else coco, images, problems, notes)
     if not images and not problems:
@@ -161,15 +159,25 @@ def _files(
     return found
 
 
-def _coco_file(base: Path) -> Path | None:
+def _coco_file(base: Path, notes: list[str]) -> Path | None:
     """``annotations.json``, or the only JSON file of a folder; None if there is none.
 
+    Beside ``labels/`` other JSON files (settings, notes of a tool) are passed over, with a note for each.
+
     Raises:
-        DataError: Several files, none of that name.
+        DataError: ``annotations.json`` beside ``labels/``, or several files, none of that name.
     """
-    if (base / "annotations.json").is_file():
-        return base / "annotations.json"
+    usual, labels = base / "annotations.json", (base / "labels").is_dir()
+    if usual.is_file():
+        if labels:
+            raise DataError(
+                f"{base}: has labels/ and {usual.name}; keep one, for only one can be meant"
+            )
+        return usual
     files = sorted(path for path in base.glob("*.json") if not path.name.startswith("."))
+    if labels:
+        notes += [f"{path}: passed over, since there is labels/" for path in files]
+        return None
     if len(files) > 1:
         names = ", ".join(path.name for path in files)
         raise DataError(f"{base}: has {names}; call the COCO file annotations.json")
@@ -202,7 +210,7 @@ def _from_coco(
     here = {image.name: image for image in images.values()}
     found: dict[str, FolderPicture] = {}
     for marked in annotations.pictures:
-        name = Path(marked.file_name).name  # tools write images/a.png, a.png or a whole address
+        name = _file_name(marked)
         if name not in here:
             problems.append(
                 f"{path}: names {marked.file_name}, which is not in {path.parent / 'images'}"
@@ -218,7 +226,7 @@ def _from_coco(
                 )
                 continue
             found[here[name].stem] = FolderPicture(here[name].stem, here[name], path, marked)
-    named = {Path(marked.file_name).name for marked in annotations.pictures}
+    named = {_file_name(marked) for marked in annotations.pictures}
     problems += [
         f"{image}: is not named in {path}; list it there (without objects, if it shows none) or remove it"
         for name, image in sorted(here.items())
@@ -227,3 +235,8 @@ def _from_coco(
     if len(annotations.classes) > 1:
         notes.append(f"{path}: its {len(annotations.classes)} classes are taken as one")
     return [found[stem] for stem in sorted(found)]
+
+
+def _file_name(picture: MarkedPicture) -> str:
+    """The bare name: tools write a.png, images/a.png, images\\a.png (on Windows) or a whole address."""
+    return PureWindowsPath(picture.file_name).name  # takes both slashes

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -15,6 +14,14 @@ from .errors import DataError
 from .files import PathLike, read_pixels
 from .headers import only_page, quiet_tifffile, read_header
 from .picture_statistics import PictureStatistics, count_statistics
+from .tiff_pixels import (
+    CODECS,
+    channels_last,
+    check_layout,
+    check_segments,
+    gray_or_colour,
+    is_separate,
+)
 
 WHOLE_PIXELS = 2**24
 """Pictures of up to this many pixels (4096 x 4096) are decoded whole in any case."""
@@ -178,7 +185,7 @@ class _Segments:
                 raise ValueError("it is empty")
         except Exception as error:  # whatever a broken file makes a decoder raise
             raise DataError(f"{self.path}: strip or tile {index} is damaged ({error})") from error
-        segment = _gray_or_colour(decoded[0])
+        segment = gray_or_colour(decoded[0])
         self.cache[index] = segment
         while len(self.cache) > 1 and sum(s.nbytes for s in self.cache.values()) > CACHE_BYTES:
             self.cache.popitem(last=False)
@@ -201,21 +208,21 @@ def _open_segments(path: Path) -> _Whole | _Segments | None:
     try:
         with quiet_tifffile():
             page = only_page(path, file)
+            check_layout(path, page)
             if not _is_plain(page):
                 return None
+            check_segments(path, page, path.stat().st_size)
             if page.is_memmappable and page.dtype is not None:
-                shape = page.imagelength, page.imagewidth, page.samplesperpixel
                 dtype = np.dtype(file.byteorder + page.dtype.char)
-                offset = page.dataoffsets[0]
-                _check_length(path, offset + int(np.prod(shape)) * dtype.itemsize)
-                mapped = np.memmap(path, dtype, "r", offset, shape)
-                return _Whole(_gray_or_colour(mapped))
+                mapped = np.memmap(path, dtype, "r", page.dataoffsets[0], page.shaped)
+                return _Whole(gray_or_colour(channels_last(page, mapped)))
+            if is_separate(page):
+                return None
             parts = _Segments(path, file, page)
             if np.prod(parts.size) * page.samplesperpixel * parts.dtype.itemsize > SEGMENT_BYTES:
                 return None
             if not _can_decode(page):
                 return None
-            _check_length(path, max(np.add(page.dataoffsets, page.databytecounts)))
             keep = True
             return parts
     finally:
@@ -224,41 +231,11 @@ def _open_segments(path: Path) -> _Whole | _Segments | None:
 
 
 def _is_plain(page: tifffile.TiffPage) -> bool:
-    """Whether stored values are the picture's: 8 or 16 bits, black is 0, gray or RGB, channels together."""
-    plain: Any = (
-        page.bitspersample in (8, 16)
-        and page.sampleformat == tifffile.SAMPLEFORMAT.UINT
-        and page.imagedepth == 1
-        and (
-            (page.photometric == tifffile.PHOTOMETRIC.MINISBLACK and page.samplesperpixel <= 2)
-            or (page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel in (3, 4))
-        )
-        and (page.samplesperpixel == 1 or page.planarconfig == tifffile.PLANARCONFIG.CONTIG)
-    )
-    return bool(plain)
-
-
-CODECS = (
-    tifffile.COMPRESSION.NONE,
-    tifffile.COMPRESSION.ADOBE_DEFLATE,
-    tifffile.COMPRESSION.DEFLATE,
-    tifffile.COMPRESSION.PACKBITS,
-)
-"""What tifffile decodes without further packages, and OpenCV where a picture is decoded whole."""
+    """Whether stored values are the picture's: 8 or 16 bits, black is 0, gray or RGB."""
+    plain = tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB
+    return bool(page.bitspersample in (8, 16) and page.photometric in plain)
 
 
 def _can_decode(page: tifffile.TiffPage) -> bool:
     predictors = (tifffile.PREDICTOR.NONE, tifffile.PREDICTOR.HORIZONTAL)
     return page.compression in CODECS and page.predictor in predictors
-
-
-def _check_length(path: Path, needed: int) -> None:
-    """DataError if a file is shorter than its pixels need; a map would give zeros, or kill the process."""
-    size = path.stat().st_size
-    if size < needed:
-        raise DataError(f"{path}: truncated TIFF, {size} bytes of {needed}")
-
-
-def _gray_or_colour(pixels: np.ndarray) -> np.ndarray:
-    """(h, w, C) without alpha: (h, w) of one or two channels, (h, w, 3) of three or four."""
-    return pixels[:, :, 0] if pixels.shape[2] <= 2 else pixels[:, :, :3]

@@ -1,4 +1,4 @@
-"""The Lovász hinge: a convex loss whose value on right and wrong answers is the Jaccard loss, 1 − IoU.
+"""The Lovász hinge: a convex loss that is twice the Jaccard loss, 2 (1 − IoU), for answers of ±1.
 
 Yu and Blaschko, *Learning Submodular Losses with the Lovász Hinge*, ICML 2015; Berman, Rannen Triki,
 Blaschko, *The Lovász-Softmax Loss*, CVPR 2018, section 2 and algorithm 1.
@@ -22,7 +22,8 @@ def lovasz_hinge(scores: Tensor, masks: Tensor) -> Tensor:
         masks: bool, or integers 0 and 1, (N, …), the same shape.
 
     Returns:
-        (N,), one loss a mask. The sorting carries no gradient; the errors do.
+        (N,), one loss a mask, computed in float32 (float64 for float64 input). The sorting carries no gradient; the
+        errors do.
 
     Raises:
         TypeError: for scores that are not floating point, or masks that are.
@@ -36,6 +37,8 @@ def lovasz_hinge(scores: Tensor, masks: Tensor) -> Tensor:
         raise ValueError(
             f"scores has shape {tuple(scores.shape)} and masks {tuple(masks.shape)}; both must be (N, …)"
         )
+    if scores.dtype != torch.float64:
+        scores = scores.float()
     scores, inside = scores.flatten(1), masks.flatten(1) != 0  # (N, P)
     errors = 1 - torch.where(inside, scores, -scores)
     errors, order = errors.sort(dim=1, descending=True, stable=True)

@@ -25,7 +25,7 @@ def number_instances(
         ``picture`` (C,): index of the picture that each instance is in.
     """
     batch = instances.shape[0]
-    ids = instances.reshape(batch, -1).long()  # (B, H·W)
+    ids = instances.flatten(1).long()  # (B, H·W)
     inside = (ids != 0) & (ids != ignore_index)
     pixel = None if inside.all() else inside.flatten().nonzero()[:, 0]
     if len(ids) == 0 or (pixel is not None and len(pixel) == 0):

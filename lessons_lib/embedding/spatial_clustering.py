@@ -48,9 +48,13 @@ def cluster_spatial(
     them are unclaimed, it gets those. Accepted or not, its pixels are no seeds any more; but a pixel that a
     proposal did not get stays, and may belong to the next. This goes on until no free seed reaches the threshold.
 
-    Where the released code lets a later instance overwrite an earlier one, here the earlier, which is surer,
-    keeps its pixels; and instances may be any number. Among equal seeds the one that points furthest to the left comes
-    first, so that the result is the same on every run.
+    The released code departs from this in several points. There a later instance overwrites an earlier one; here
+    the earlier, which is surer, keeps its pixels. There the unclaimed share counts pixels that may still be seeds, so
+    that those of a refused proposal are lost to the next; here it counts pixels that no instance has. Its least
+    size, 128, is that of the whole proposal, and it stops when so many pixels are left. Its instances are at most 255.
+
+    Among equal seeds the one that points furthest to the left comes first, so that the result is the same on every
+    run.
 
     With several seed maps a pixel's seed value is the greatest of them, and its instance is of that class.
 

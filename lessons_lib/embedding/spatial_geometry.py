@@ -11,7 +11,8 @@ CHANNELS: dict[str, int] = {"fixed": 0, "one": 1, "two": 2}
 """Channels of the raw σ for each kind."""
 
 LARGEST_EXPONENT = 80.0
-"""Of s = exp(10 σ): past it float32 would overflow, and the margin is far below a pixel's millionth."""
+"""Of s = exp(10 σ), up and down: past it float32 would overflow, or s be 0. The margin is far below a pixel's
+millionth there, or far above any picture."""
 
 
 def embed(offset: Tensor, unit: float) -> Tensor:
@@ -33,7 +34,7 @@ def embed(offset: Tensor, unit: float) -> Tensor:
 
 def inverse_spread(sigma: Tensor, unit: float) -> Tensor:
     """s of raw σ, in 1/px²: φ = exp(−s · distance²), s = exp(10 σ) per ``unit``²."""
-    return (10 * sigma).clamp(max=LARGEST_EXPONENT).exp() / unit**2
+    return (10 * sigma).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp() / unit**2
 
 
 def margin_of(sigma: Tensor, unit: float, threshold: float = 0.5) -> Tensor:

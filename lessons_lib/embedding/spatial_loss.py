@@ -97,6 +97,7 @@ def spatial_embedding_loss(
     _check_truth(instances, semantic, offset, seed)
     batch, _, height, width = offset.shape
     dtype = torch.float64 if offset.dtype == torch.float64 else torch.float32
+    instances = instances.long()  # unsigned types could not hold ignore_index
     if semantic is not None:
         instances = instances.masked_fill(semantic == 255, ignore_index)
     pixel, segment, picture = number_instances(instances, ignore_index)
@@ -132,7 +133,8 @@ def spatial_embedding_loss(
     numbers = torch.where(instances == ignore_index, IGNORED, BACKGROUND).flatten()  # (B·H·W,)
     numbers[pixel] = segment
     with torch.no_grad():
-        by_picture = embedding.view(batch, -1, 2), numbers.view(batch, -1)
+        area = height * width
+        by_picture = embedding.view(batch, area, 2), numbers.view(batch, area)
         where, owner = _pairs(by_picture[0], middle, stretch, by_picture[1], picture)
     is_own = numbers[where] == owner
     phi = torch.exp(-((embedding[where] - middle[owner]).square() * stretch[owner]).sum(1))  # (M,)

@@ -37,7 +37,14 @@ SPATIAL = {
     "depth": 4,
 }
 
-NUCLEI = {**SPATIAL, "unit": 96.0, "min_size": 20, "scale": (0.7, 1.4), "leave_out": ""}
+NUCLEI = {
+    **SPATIAL,
+    "unit": 96.0,
+    "seed_threshold": 0.8,
+    "min_size": 20,
+    "scale": (0.7, 1.4),
+    "leave_out": "",
+}
 
 
 class SpatialRecipe(Recipe):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ from lessons_lib.data.large_pictures import open_picture
 from lessons_lib.training import Recipe
 
 from .pictures import OVERLAP, TILE, predict_picture
-from .result_files import ENDINGS, ResultFiles
+from .result_files import ENDINGS, ResultFiles, holds
 from .writers import Labels, write_prediction
+
+EXPECTED = (ValueError, OSError, RuntimeError)
+"""What says by itself what is wrong with a picture; other errors are called by their type."""
 
 
 def predict_file(
@@ -35,7 +40,8 @@ def predict_file(
     Instances: STEM.labels.png, .overlay.png, .coco.json and .csv. Masks: the same four; the label picture
     and the overlay show those that score 0.5 or more, by the numbers that they have in the tables, and
     where masks overlap the better one. Boxes: the same without the label picture. A class for every pixel:
-    .labels.png, .overlay.png and .csv. Old files of these names are replaced; all appear or none.
+    .labels.png, .overlay.png and .csv. Old files of these names are replaced; all appear or none. An old
+    label picture in the other form goes, unless ``out`` is the picture's own folder.
 
     Args:
         recipe, model, options: as for :func:`predict_image`.
@@ -59,7 +65,7 @@ def predict_file(
         prediction = predict_picture(
             recipe, model, options, picture, tile=tile, overlap=overlap, progress=progress
         )
-        with ResultFiles(out, path.stem) as files:
+        with ResultFiles(out, path.stem, tidy=not holds(out, path)) as files:
             return write_prediction(recipe, picture, prediction, files, labels)
 
 
@@ -68,8 +74,10 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
 
     Of a folder, hidden files and what a prediction wrote there are left out; its subfolders are not searched.
 
+    Two pictures whose results would have the same names are both in the list: see :func:`same_names`.
+
     Raises:
-        ValueError: a folder without pictures, or two pictures whose results would have the same names.
+        ValueError: a folder without pictures, or the same file twice.
     """
     found: list[Path] = []
     for path in paths:
@@ -79,10 +87,23 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
                 f"{path}: no picture in this folder; expected {', '.join(PICTURE_SUFFIXES)}"
             )
         found += inside
-    stems = [path.stem for path in found]
-    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+    files = Counter((path.stem, os.path.realpath(path)) for path in found)
+    if twice := sorted({stem for (stem, _), count in files.items() if count > 1}):
         raise ValueError(f"images has {twice} more than once; results are named after the files")
     return found
+
+
+def same_names(pictures: Iterable[Path]) -> dict[Path, Path]:
+    """The pictures whose results would have the names of another's, each with such another one."""
+    by_stem: dict[str, list[Path]] = {}
+    for path in pictures:
+        by_stem.setdefault(path.stem, []).append(path)
+    return {
+        path: next(other for other in paths if other != path)
+        for paths in by_stem.values()
+        if len(paths) > 1
+        for path in paths
+    }
 
 
 def _is_picture(path: Path) -> bool:
@@ -99,5 +120,7 @@ def explain(path: Path, error: Exception) -> str:
     """One line about what went wrong with a picture, which it names."""
     if isinstance(error, MemoryError):
         return f"{path}: not enough memory; smaller tiles need less"
-    text = str(error)  # a DataError names the file
+    text = " ".join(str(error).splitlines())  # a DataError names the file
+    if not isinstance(error, EXPECTED):
+        text = f"unexpected {type(error).__name__}: {text}"
     return text if isinstance(error, DataError) or str(path) in text else f"{path}: {text}"

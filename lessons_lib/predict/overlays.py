@@ -17,18 +17,19 @@ def draw_overlay(picture: PictureFile, instances: np.ndarray) -> np.ndarray:
 
     A picture with a side above 4,096 px is shrunk by a whole factor until none is, and the outlines, one pixel
     wide, are those of the instances at the middle of each n x n pixels; what is left over at the right and below
-    is left away. A picture so dim that its percentile 99.8 is below a quarter of what its type can hold, as 12
-    bits stored in 16 are, is shown stretched from its percentile 1 to this one; others as they are.
+    is left away, but a side shorter than n becomes one pixel. A picture so dim that its percentile 99.8 is below
+    a quarter of what its type can hold, as 12 bits stored in 16 are, is shown stretched from its percentile 1 to
+    this one; others as they are.
 
     Args:
         picture: of (H, W).
         instances: integers (H, W), 0 = background.
 
     Returns:
-        uint8 RGB (H // n, W // n, 3).
+        uint8 RGB (H // n, W // n, 3), the sides at least 1.
     """
     factor = -(-max(instances.shape) // LARGEST_SIDE)
-    height, width = (side // factor for side in instances.shape)
+    height, width = (max(1, side // factor) for side in instances.shape)
     statistics = picture.statistics()
     low, high = (statistics.low, statistics.high) if 0 < statistics.high < DIM else (0.0, 1.0)
     canvas = np.empty((height, width, 3), np.uint8)
@@ -42,8 +43,8 @@ def draw_overlay(picture: PictureFile, instances: np.ndarray) -> np.ndarray:
         values = (part.astype(np.float32) / np.float32(largest) - low) / max(high - low, 1e-12)
         shown = np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
         canvas[top:bottom] = shown[..., None] if shown.ndim == 2 else shown
-    middle = slice(factor // 2, None, factor)
-    labels = instances[middle, middle][:height, :width]
+    y, x = (slice(min(factor, side) // 2, None, factor) for side in instances.shape)
+    labels = instances[y, x][:height, :width]
     ring = outlines(labels)
     canvas[ring] = PALETTE[(labels[ring] - 1) % len(PALETTE)]
     return canvas

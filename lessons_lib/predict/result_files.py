@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from lessons_lib.data.errors import DataError
 
-ENDINGS = ("labels.png", "labels.tif", "overlay.png", "coco.json", "csv")
+LABELS = ("labels.png", "labels.tif")
+ENDINGS = (*LABELS, "overlay.png", "coco.json", "csv")
 
 
 class ResultFiles:
     """Writes ``STEM.ENDING`` files to a folder when the ``with`` block ends without an error, else none.
 
-    Until then they lie in a hidden folder beside. Old results of the same picture go, those that have
-    no successor too.
+    Until then they lie in a hidden folder beside. Old files of the same names are replaced; where one
+    cannot be, those that were replaced already come back.
 
     Args:
         folder: where to; made if it is not there.
         stem: the picture's name.
+        tidy: when a label picture is written, an old one in the other form (PNG or TIFF) goes. False where
+            it may be the reader's own: beside the picture.
     """
 
-    def __init__(self, folder: Path, stem: str) -> None:
-        self.folder, self.stem = folder, stem
+    def __init__(self, folder: Path, stem: str, *, tidy: bool = True) -> None:
+        self.folder, self.stem, self.tidy = folder, stem, tidy
         self.endings: list[str] = []
+        self.moves: list[tuple[Path, Path]] = []
 
     def __enter__(self) -> ResultFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,18 +70,50 @@ class ResultFiles:
             if error is None:
                 self._publish()
         finally:
-            shutil.rmtree(self.hidden, ignore_errors=True)
+            if not self.moves:
+                shutil.rmtree(self.hidden, ignore_errors=True)
 
     def _publish(self) -> None:
-        for ending in ENDINGS:
-            final = self.folder / f"{self.stem}.{ending}"
+        """Moves old files into the hidden folder and new ones out of it; undoes all if one cannot be moved."""
+        chosen = [ending for ending in ENDINGS if ending in self.endings or self._is_old(ending)]
+        finals = {ending: self.folder / f"{self.stem}.{ending}" for ending in chosen}
+        for final in finals.values():
+            if final.is_dir():
+                raise _cannot_write(final, OSError(errno.EISDIR, os.strerror(errno.EISDIR)))
+        for ending, final in finals.items():
             try:
+                if os.path.lexists(final):
+                    self._move(final, self.hidden / f"old.{ending}")
                 if ending in self.endings:
-                    (self.hidden / ending).replace(final)
-                else:
-                    final.unlink(missing_ok=True)
+                    self._move(self.hidden / ending, final)
+            except BaseException as error:
+                self._undo()
+                if isinstance(error, OSError):
+                    raise _cannot_write(final, error) from error
+                raise
+        self.moves.clear()
+
+    def _is_old(self, ending: str) -> bool:
+        """Whether it is the other form of the label picture that is written."""
+        return self.tidy and ending in LABELS and any(e in LABELS for e in self.endings)
+
+    def _move(self, source: Path, target: Path) -> None:
+        self.moves.append((source, target))  # first, for an interrupt may come in between
+        source.replace(target)
+
+    def _undo(self) -> None:
+        """Takes back what was moved, the last first; if that fails, the hidden folder stays with the rest."""
+        while self.moves:
+            source, target = self.moves[-1]
+            try:
+                if os.path.lexists(target):
+                    target.replace(source)
             except OSError as error:
-                raise _cannot_write(final, error) from error
+                raise DataError(
+                    f"{source}: cannot be put back ({error.strerror or error}); "
+                    f"the old results of this picture are in {self.hidden}"
+                ) from error
+            self.moves.pop()
 
 
 def _cannot_write(path: Path, error: OSError) -> DataError:
@@ -83,6 +121,27 @@ def _cannot_write(path: Path, error: OSError) -> DataError:
         f"{path}: cannot be written ({error.strerror or error}); "
         "no result of this picture was written"
     )
+
+
+def holds(folder: Path, picture: Path) -> bool:
+    """Whether a picture lies in a folder; of a link the place of what it points to counts too."""
+    for parent in {picture.parent, Path(os.path.realpath(picture)).parent}:
+        with suppress(OSError):  # one of them is not there
+            if folder.samefile(parent):
+                return True
+    return False
+
+
+def check_own_folder(folder: Path, pictures: Iterable[Path]) -> None:
+    """Refuses a folder of results that holds pictures to predict: files of the reader's could be replaced.
+
+    Raises:
+        ValueError: naming the folder and the rule.
+    """
+    if any(holds(folder, path) for path in pictures):
+        raise ValueError(
+            f"--out is {folder}, which holds pictures to predict; results go to a folder of their own"
+        )
 
 
 def check_folder(folder: Path) -> None:

@@ -291,6 +291,38 @@ def test_which_labels_are_meant(tmp_path: Path) -> None:
         InstanceFolder(tmp_path)
 
 
+def test_other_json_files_beside_labels_are_a_note(tmp_path: Path) -> None:
+    label_tree(tmp_path, {"a": blobs(0), "b": blobs(1)})
+    for name in ("settings.json", "tool.json"):
+        (tmp_path / name).write_text("{}")
+    assert len(InstanceFolder(tmp_path)) == 2
+    report = check_folder(tmp_path, progress=False)
+    assert report.problems == []
+    assert report.notes == [
+        f"{tmp_path / name}: passed over, since there is labels/"
+        for name in ("settings.json", "tool.json")
+    ]
+
+
+def test_coco_names_written_on_windows(tmp_path: Path) -> None:
+    coco_tree(tmp_path, {"a": blobs(0), "b": blobs(1)})
+
+    def change(content: dict[str, Any]) -> None:
+        content["images"][0]["file_name"] = "images\\a.png"
+        content["images"][1]["file_name"] = "C:\\mine/images\\b.png"
+
+    change_coco(tmp_path, change)
+    assert check_folder(tmp_path, progress=False).problems == []
+    assert len(InstanceFolder(tmp_path)) == 2
+
+
+def test_one_problem_is_not_plural(tmp_path: Path) -> None:
+    label_tree(tmp_path, example())
+    (tmp_path / "labels" / "plate1.png").unlink()
+    first = describe_folder(tmp_path, check_folder(tmp_path, progress=False))[0]
+    assert ", 1 problem, " in first
+
+
 def test_the_first_problem_is_an_error(tmp_path: Path) -> None:
     label_tree(tmp_path, example())
     for name in ("plate1", "plate2"):

@@ -125,6 +125,133 @@ def test_windows_have_no_step(tmp_path: Path) -> None:
         open_picture(tmp_path / "a.png").read(slice(3), slice(0, 9, 2))
 
 
+# --- the layouts of TIFF ------------------------------------------------------------------------
+
+PIXELS = np.random.default_rng(5)
+SMALL = {
+    dtype: PIXELS.integers(0, np.iinfo(dtype).max + 1, (37, 53, 4)).astype(dtype)
+    for dtype in (np.uint8, np.uint16)
+}
+
+
+def check_readers(path: Path, expected: np.ndarray) -> None:
+    """The small and the large reader give these pixels."""
+    found = read_pixels(path)
+    assert found.dtype == expected.dtype and np.array_equal(found, expected)
+    for whole_pixels in (0, 10**6):
+        with open_picture(path, whole_pixels) as picture:
+            assert np.array_equal(picture.read(slice(None), slice(None)), expected)
+            window = picture.read(slice(15, 34), slice(9, 50))
+            assert window.dtype == expected.dtype
+            assert np.array_equal(window, expected[15:34, 9:50])
+
+
+@pytest.mark.parametrize("storage", [{}, {"rowsperstrip": 5}, {"tile": (16, 16)}])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("alpha", [None, "unassalpha", "assocalpha"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_readers_give_what_was_written(
+    dtype: type,
+    planar: str,
+    alpha: str | None,
+    compression: str | None,
+    storage: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """Gray with black or white as 0, and RGB; alpha is dropped and nothing is multiplied by it."""
+    path, pixels = tmp_path / "a.tif", SMALL[dtype]
+    for kind, channels in (("minisblack", 1), ("miniswhite", 1), ("rgb", 3)):
+        stored = pixels[:, :, : channels + (alpha is not None)]
+        if planar == "separate":
+            stored = np.moveaxis(stored, 2, 0)
+        if stored.size == 37 * 53:
+            stored = stored.reshape(37, 53)
+        arguments: dict[str, Any] = {"photometric": kind, "compression": compression, **storage}
+        if stored.ndim == 3:
+            arguments["planarconfig"] = planar
+        if alpha is not None:
+            arguments["extrasamples"] = [alpha]
+        tifffile.imwrite(path, stored, **arguments)
+        expected = pixels[:, :, 0] if channels == 1 else pixels[:, :, :3]
+        check_readers(path, np.iinfo(dtype).max - expected if kind == "miniswhite" else expected)
+
+
+def test_planes_as_tifffile_writes_them_by_default(tmp_path: Path) -> None:
+    """OpenCV decodes these wrongly, without an error."""
+    planes = np.ascontiguousarray(np.moveaxis(SMALL[np.uint16][:, :, :3], 2, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the default will change
+        tifffile.imwrite(tmp_path / "a.tif", planes)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        default_is_rgb = len(file.pages) == 1
+    if not default_is_rgb:
+        tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
+    check_readers(tmp_path / "a.tif", SMALL[np.uint16][:, :, :3])
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_gray_of_several_channels_is_refused(
+    channels: int, dtype: type, planar: str, compression: str | None, tmp_path: Path
+) -> None:
+    stored = SMALL[dtype][:, :, :channels]
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.moveaxis(stored, 2, 0) if planar == "separate" else stored,
+        photometric="minisblack",
+        planarconfig=planar,
+        compression=compression,
+        extrasamples=["unspecified"] * (channels - 1),
+    )
+    rule = rf"a\.tif: has {channels} channels; store one \(gray\) or three as RGB"
+    for whole_pixels in (0, 10**6):
+        with pytest.raises(DataError, match=rule):
+            open_picture(tmp_path / "a.tif", whole_pixels)
+
+
+def test_palette_and_bits_in_tiff(tmp_path: Path) -> None:
+    index = SMALL[np.uint8][:, :, 0]
+    colours = PIXELS.integers(0, 256, (3, 256), dtype=np.uint8)
+    for table in (colours.astype(np.uint16) * 257, colours.astype(np.uint16)):
+        tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=table)
+        check_readers(tmp_path / "a.tif", colours.T[index])
+    for compression in ("raw", "tiff_lzw", "group4"):
+        Image.fromarray(index > 99).save(tmp_path / "a.tif", compression=compression)
+        check_readers(tmp_path / "a.tif", np.where(index > 99, 255, 0).astype(np.uint8))
+
+
+def retag(path: Path, name: str, value: int) -> None:
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].aspage().tags[name].overwrite(value)
+
+
+def test_lzw_is_read_exactly_or_refused(tmp_path: Path) -> None:
+    """A compression that tifffile needs another package for."""
+    path = tmp_path / "a.tif"
+    for dtype in (np.uint8, np.uint16):
+        for pixels in (SMALL[dtype][:, :, 0], SMALL[dtype][:, :, :3]):
+            opencv(path, pixels)
+            check_readers(path, pixels)
+    Image.fromarray(SMALL[np.uint8]).save(path, compression="tiff_lzw")
+    check_readers(path, SMALL[np.uint8][:, :, :3])
+    gray = SMALL[np.uint8][:, :, 0]
+    opencv(path, gray)
+    retag(path, "PhotometricInterpretation", 0)
+    check_readers(path, 255 - gray)
+    deep = SMALL[np.uint16]
+    for name, value, pixels, why in (
+        ("PhotometricInterpretation", 0, deep[:, :, 0], "it has 16 bits and white is 0"),
+        ("PlanarConfiguration", 2, deep[:, :, :3], ""),
+    ):
+        opencv(path, pixels)
+        retag(path, name, value)
+        with pytest.raises(DataError, match=rf"a\.tif: .*{why}"):
+            read_pixels(path)
+
+
 # --- brightness ---------------------------------------------------------------------------------
 
 

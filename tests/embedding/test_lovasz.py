@@ -97,3 +97,10 @@ def test_refuses_wrong_input():
         lovasz_hinge(scores, masks[1:])
     with pytest.raises(ValueError, match=r"must be \(N, …\)"):
         lovasz_hinge(scores[0, 0], masks[0, 0])
+
+
+def test_half_precision_counts_many_pixels():
+    scores, masks = draw(0, count=1, shape=(100_000,))
+    got = lovasz_hinge(scores.half(), masks)
+    assert got.dtype == torch.float32
+    assert float(got) == pytest.approx(float(lovasz_hinge(scores, masks)), rel=1e-3)

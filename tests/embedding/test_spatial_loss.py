@@ -285,3 +285,21 @@ def test_refuses_wrong_input():
         spatial_embedding_loss({**outputs, "offset": outputs["offset"].long()}, labels, labels)
     with pytest.raises(ValueError, match="seed has shape"):
         spatial_embedding_loss({**outputs, "seed": outputs["seed"][..., 1:]}, labels, labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_labels_of_any_integer_type(dtype):
+    outputs, labels, _ = draw(9, count=3, share=1.0)
+    small = torch.where(labels != 0, labels.remainder(5) + 1, 0)
+    hidden = (small != 0) & (torch.arange(13) % 3 == 0)
+    classes = torch.where(hidden, 255, (small != 0).long())
+    assert hidden.any()
+    expected = spatial_embedding_loss(outputs, small, classes, unit=16.0)
+    got = spatial_embedding_loss(outputs, small.to(dtype), classes, unit=16.0)
+    assert {k: float(v) for k, v in got.items()} == {k: float(v) for k, v in expected.items()}
+
+
+def test_a_batch_of_no_pictures():
+    outputs = {n: torch.zeros(0, c, 8, 8) for n, c in [("offset", 2), ("sigma", 2), ("seed", 1)]}
+    terms = spatial_embedding_loss(outputs, torch.zeros(0, 8, 8, dtype=torch.long))
+    assert float(terms["instance"]) == float(terms["smoothness"]) == 0

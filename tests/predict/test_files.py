@@ -26,6 +26,7 @@ from torch import Tensor
 
 from lessons_lib.__main__ import main
 from lessons_lib.data import open_picture, read_labels
+from lessons_lib.data.errors import DataError
 from lessons_lib.predict import list_pictures, overlays, predict_file
 from lessons_lib.predict.overlays import draw_overlay
 from lessons_lib.predict.result_files import ResultFiles, check_folder
@@ -186,10 +187,69 @@ def test_a_folder_of_pictures(predict: Predict, tmp_path: Path) -> None:
     draw(tmp_path / "in" / "deeper" / "d.png")
     names = [path.name for path in list_pictures([tmp_path / "in"])]
     assert names == ["a.tif", "b.png", "c.JPG"]
-    assert predict(tmp_path / "in", out=tmp_path / "in") == 0  # results beside the pictures
-    assert [path.name for path in list_pictures([tmp_path / "in"])] == names
-    for stem in "abc":
-        assert all((tmp_path / "in" / f"{stem}{ending}").is_file() for ending in ALL)
+    assert predict(tmp_path / "in") == 0
+    assert written(tmp_path / "out") == [f"{stem}{ending}" for stem in "abc" for ending in ALL]
+    predict_file(BrightParts(), Threshold(), {}, tmp_path / "in" / "b.png", tmp_path / "in")
+    assert [path.name for path in list_pictures([tmp_path / "in"])] == names  # no results
+
+
+@pytest.mark.parametrize("form", ["folder", "file", "link to the folder", "link to the file"])
+def test_results_beside_the_pictures_are_refused(
+    form: str, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reader's own files could have the names of results."""
+    data = tmp_path / "data"
+    picture = draw(data / "cell.png")
+    for ending in ALL:
+        (data / f"cell{ending}").write_text("mine", "utf-8")
+    (data / "cell.labels.tif").write_text("mine", "utf-8")
+    elsewhere = draw(tmp_path / "elsewhere" / "other.png")
+    (tmp_path / "link").symlink_to(data)
+    (tmp_path / "cell.png").symlink_to(picture)
+    before = {path: path.read_bytes() for path in data.iterdir()}
+    given = {"folder": data, "link to the file": tmp_path / "cell.png"}.get(form, picture)
+    out = tmp_path / "link" if form == "link to the folder" else data / ".." / "data"
+    assert predict(elsewhere, given, out=out) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err == (
+        f"lessons: --out is {out}, which holds pictures to predict; "
+        "results go to a folder of their own\n"
+    )
+    assert {path: path.read_bytes() for path in data.iterdir()} == before
+    assert predict(elsewhere, given, out=data / "results") == 0  # inside is a folder of its own
+
+
+def test_from_python_no_label_picture_beside_the_picture_goes(tmp_path: Path) -> None:
+    path = draw(tmp_path / "cell.png")
+    for ending in ("labels.tif", "csv"):
+        (tmp_path / f"cell.{ending}").write_text("old", "utf-8")
+    predict_file(BrightParts(), Threshold(), {}, path, tmp_path)
+    assert (tmp_path / "cell.labels.tif").read_text("utf-8") == "old"
+    assert (tmp_path / "cell.csv").read_text("utf-8").startswith("id,area")  # as is said
+
+
+def test_pictures_of_the_same_name(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two files of one name are refused, each, and the others predicted; the same file twice is misuse."""
+    a, b, c = (draw(tmp_path / "in" / name) for name in ("a.png", "a.tif", "c.png"))
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "c.png").symlink_to(c)
+    rule = "results are named after the files"
+    assert predict(a.parent) == 1
+    printed = capsys.readouterr()
+    assert printed.out == f"{c}: 5 instances\n"
+    assert printed.err.splitlines() == [
+        f"lessons: {a}: {rule}, and those of {b} have the same names",
+        f"lessons: {b}: {rule}, and those of {a} have the same names",
+        "lessons: 2 of 3 pictures failed",
+    ]
+    assert written(tmp_path / "out") == [f"c{ending}" for ending in ALL]
+    for again in (c, tmp_path / "in" / ".." / "in" / "c.png", tmp_path / "deeper" / "c.png"):
+        assert predict(a.parent, again) == 1
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err == f"lessons: images has ['c'] more than once; {rule}\n"
 
 
 def test_a_folder_without_pictures(
@@ -236,6 +296,65 @@ def test_an_error_of_the_model_names_the_picture(
     assert second == f"lessons: {b}: too tired"
 
 
+@pytest.mark.parametrize("kind", [ZeroDivisionError, AssertionError, cv2.error])
+def test_no_error_stops_the_folder(
+    kind: type[Exception],
+    predict: Predict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    class Odd(BrightParts):
+        def predict(self, outputs: dict[str, Tensor], options: Any) -> list[dict[str, Tensor]]:
+            if outputs["score"].shape[-1] == 9:
+                raise kind("two\nlines")
+            return super().predict(outputs, options)
+
+    monkeypatch.setitem(RECIPES, "bright", Odd())
+    a, b = draw(tmp_path / "a.png", np.zeros((9, 9), np.uint8)), draw(tmp_path / "b.png")
+    assert predict(a, b) == 1
+    printed = capsys.readouterr()
+    assert printed.out == f"{b}: 5 instances\n"
+    assert printed.err.splitlines() == [
+        f"lessons: {a}: unexpected {kind.__name__}: two lines",
+        "lessons: 1 of 2 pictures failed",
+    ]
+    assert written(tmp_path / "out") == [f"b{ending}" for ending in ALL]
+
+
+def test_an_interrupt_stops_everything(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(BrightParts):
+        def predict(self, outputs: dict[str, Tensor], options: Any) -> list[dict[str, Tensor]]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(RECIPES, "bright", Stopped())
+    with pytest.raises(KeyboardInterrupt):
+        predict(draw(tmp_path / "a.png"))
+    assert written(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("shape", [(5000, 1), (1, 5000), (9000, 2), (3, 13000)])
+def test_long_and_thin_pictures(shape: tuple[int, int], predict: Predict, tmp_path: Path) -> None:
+    """Their overlay is shrunk by a factor that is larger than a side."""
+    pixels = np.full(shape, 20, np.uint8)
+    pixels.reshape(-1)[shape[1] * (shape[0] // 3) : shape[1] * (shape[0] // 3) + 700] = 200
+    if shape[0] < shape[1]:
+        pixels[:] = 20
+        pixels[:, 900:2300] = 200  # over the border of two tiles
+    truth = label(pixels > 100, connectivity=1)
+    assert predict(draw(tmp_path / "thin.png", pixels)) == 0
+    assert np.array_equal(read_labels(tmp_path / "out" / "thin.labels.png").numpy(), truth)
+    factor = -(-max(shape) // 4096)
+    with Image.open(tmp_path / "out" / "thin.overlay.png") as stored:
+        drawn = np.asarray(stored)
+    assert drawn.shape == (*(max(1, side // factor) for side in shape), 3)
+    ring = (drawn != drawn[..., :1]).any(2)
+    assert ring.any() and (drawn[ring] == (230, 159, 0)).all()
+    assert (drawn[~ring] <= 200).all() and (drawn[~ring] == 20).any()
+
+
 # Nothing half-written --------------------------------------------------------------------------
 
 
@@ -271,6 +390,81 @@ def test_disk_full(
     assert all(
         path.read_bytes() == content for path, content in before.items()
     )  # the old ones stay
+
+
+@pytest.mark.parametrize("ending", [*ALL, ".labels.tif"])
+def test_a_folder_in_the_way(
+    ending: str, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A result cannot take the place of a folder: no other appears, and no old one is touched."""
+    c, d = draw(tmp_path / "c.png"), draw(tmp_path / "d.png")
+    out = tmp_path / "out"
+    for other in {*ALL, ".labels.tif"} - {ending, ".labels.png"}:
+        out.mkdir(exist_ok=True)
+        (out / f"c{other}").write_text("old", "utf-8")
+    (out / f"c{ending}").mkdir()
+    before = written(out)
+    assert predict(c, d) == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"lessons: {out / 'c'}{ending}: cannot be written (Is a directory); "
+        "no result of this picture was written"
+    )
+    assert written(out) == sorted([*before, *(f"d{e}" for e in ALL)])
+    assert all((out / n).read_text("utf-8") == "old" for n in before if n != f"c{ending}")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", range(9))
+def test_results_are_put_back(
+    step: int,
+    error: BaseException,
+    predict: Predict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whichever of the moves fails: four old files aside and four new ones in, and the TIFF aside."""
+    path, out = draw(tmp_path / "a.png"), tmp_path / "out"
+    assert predict(path, "--labels", "tiff") == 0
+    (out / "a.csv").unlink()
+    (out / "a.labels.png").write_text("old", "utf-8")
+    (out / "a.csv").symlink_to(tmp_path / "gone.csv")
+    before = {p.name: p.read_bytes() for p in out.iterdir() if p.exists()}
+    replace, count = Path.replace, iter(range(100))
+
+    def fail(self: Path, target: Path) -> Path:
+        if next(count) == step:
+            raise error
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    picture = ResultFiles(out, "a")
+    with pytest.raises((DataError, KeyboardInterrupt)), picture as files:
+        for ending in ("labels.png", "overlay.png", "coco.json", "csv"):
+            files.write(ending, lambda to: to.write_text("new", "utf-8"))
+    assert {p.name: p.read_bytes() for p in out.iterdir() if p.exists()} == before
+    assert (out / "a.csv").is_symlink() and len(written(out)) == len(before) + 1
+    with ResultFiles(out, "a") as files:  # and the next time all goes well
+        files.write("labels.png", lambda to: to.write_text("new", "utf-8"))
+    assert "a.labels.tif" not in written(out) and "a.overlay.png" in written(out)
+
+
+def test_old_results_that_cannot_be_put_back_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.labels.png").write_text("old", "utf-8")
+    replace, left = Path.replace, iter([True])
+
+    def fail(self: Path, target: Path) -> Path:
+        if next(left, False):
+            return replace(self, target)
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(DataError, match=r"a\.labels\.png: cannot be put back \(broken\); the old"):  # noqa: SIM117
+        with ResultFiles(tmp_path, "a") as files:
+            files.write("labels.png", lambda to: to.write_text("new", "utf-8"))
+    (hidden,) = tmp_path.iterdir()
+    assert (hidden / "old.labels.png").read_text("utf-8") == "old"
 
 
 def test_a_file_that_the_system_cuts_off(
