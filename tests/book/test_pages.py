@@ -417,6 +417,28 @@ def test_roi_shift_follows_the_keys_in_its_chapter(built: Path, browser: Any) ->
         assert visit.complaints == []
 
 
+def test_a_pixel_claims_others_in_chapter_12(built: Path, browser: Any) -> None:
+    """Another pixel claims others, a low threshold claims more, and the first seed makes the first instance."""
+    with Visit(browser, built / "book/12_spatial_embeddings.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-figure[data-ready=true]")
+        figure.wait_for()
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        first = figure.get_attribute("data-pixel")
+        claimed = int(figure.get_attribute("data-claimed"))
+        assert claimed > 100 and float(figure.get_attribute("data-iou")) > 0.9
+        box = canvas.bounding_box()
+        page.mouse.click(box["x"] + box["width"] * 24 / 96, box["y"] + box["height"] * 13 / 96)
+        page.wait_for_function(
+            "pixel => document.querySelector('.pti-figure').dataset.pixel !== pixel", arg=first
+        )
+        assert 10 < int(figure.get_attribute("data-claimed")) < claimed
+        figure.get_by_role("button", name="Next seed").click()
+        page.wait_for_selector(".pti-figure[data-rounds='1']")
+        assert visit.complaints == []
+
+
 def test_gamma_turns_the_easy_negatives_down_in_chapter_9(built: Path, browser: Any) -> None:
     """From the cross-entropy to the paper's gamma the positives' share of the gradient multiplies."""
     with Visit(browser, built / "book/09_one_stage.html", 1280, "light") as visit:
