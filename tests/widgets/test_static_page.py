@@ -51,7 +51,8 @@ def drag(page: Any, slider: Any, start: float, end: float) -> None:
 
 def pixels(page: Any, canvas: Any) -> int:
     """Return a checksum of what a canvas shows."""
-    page.wait_for_timeout(60)  # let the repaint happen
+    page.wait_for_timeout(60)  # let the repaint be asked for, and, however slow the machine, happen
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     return canvas.evaluate(
         "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
         ".reduce((sum, v) => (31 * sum + v) | 0, 0)"
