@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .nuclei import STAINED_BACKGROUND, Nuclei
+from .nuclei import KINDS, STAINED_BACKGROUND, Nuclei
 from .nuclei_crops import NucleiCrops
 from .picture_statistics import PictureStatistics, statistics_of
 from .pictures import normalize_image, stretch
@@ -28,6 +28,22 @@ class BrightNuclei(Dataset):
         if isinstance(self.nuclei, Nuclei):  # crops are normalised with the limits of their picture
             image = normalize_image(image)
         return {**sample, "image": bright_nuclei(image, sample["kind"] == "stained")}
+
+
+def training_crops(leave_out: str, **crops: Any) -> BrightNuclei:
+    """Crops of the training pictures, without one kind of them if ``leave_out`` names one.
+
+    Args:
+        leave_out: one of :data:`~lessons_lib.data.nuclei.KINDS`, or ``""``.
+        crops: of :class:`~lessons_lib.data.NucleiCrops`.
+    """
+    kinds = [kind for kind in KINDS if kind != leave_out]
+    return BrightNuclei(NucleiCrops(Nuclei(split="train", kinds=kinds), **crops))
+
+
+def held_out(leave_out: str) -> BrightNuclei:
+    """The pictures that were not trained on; if a kind was left out, all of that kind."""
+    return BrightNuclei(Nuclei(split="all", kinds=leave_out) if leave_out else Nuclei(split="test"))
 
 
 def bright_nuclei(image: Tensor, stained: bool) -> Tensor:

@@ -5,7 +5,7 @@ Semantic Urban Scene Understanding*, CVPR 2016.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -88,8 +88,15 @@ class Cityscapes(LabelledPictures):
         super().__init__(folder, split, find_part(folder, split))
 
 
-def find_part(folder: Path, split: str) -> Part:
-    """The pictures of one part; nothing is decoded.
+def street_files(
+    folder: Path, split: str, truth: str
+) -> tuple[dict[str, Path], dict[str, Path], str]:
+    """The pictures and the label pictures of one part by id, and where a missing label picture should be.
+
+    Args:
+        folder: Of the data set.
+        split: Of the part.
+        truth: What the names of the label pictures end with, such as ``_gtFine_labelIds``.
 
     Raises:
         FileNotFoundError: The part is not there.
@@ -101,21 +108,25 @@ def find_part(folder: Path, split: str) -> Part:
             "https://www.cityscapes-dataset.com and unpack leftImg8bit_trainvaltest.zip and "
             "gtFine_trainvaltest.zip there"
         )
-    return pair(
-        split,
+    return (
         {path.stem.removesuffix(IMAGE): path for path in images.glob(f"*/*{IMAGE}.png")},
-        {path.stem.removesuffix(LABELS): path for path in labels.glob(f"*/*{LABELS}.png")},
-        read_label_ids,
-        f"{labels}/<city>/{{}}{LABELS}.png",
+        {path.stem.removesuffix(truth): path for path in labels.glob(f"*/*{truth}.png")},
+        f"{labels}/<city>/{{}}{truth}.png",
     )
 
 
-def find_parts(folder: Path) -> Iterator[Part]:
+def find_part(folder: Path, split: str) -> Part:
+    """The pictures of one part, as :func:`street_files` finds them; nothing is decoded."""
+    images, labels, expected = street_files(folder, split, LABELS)
+    return pair(split, images, labels, read_label_ids, expected)
+
+
+def find_parts(folder: Path, find: Callable[[Path, str], Part] = find_part) -> Iterator[Part]:
     """Every part that is there; at least the training part must be."""
-    yield find_part(folder, "train")
+    yield find(folder, "train")
     for split in SPLITS[1:]:
         if (folder / "leftImg8bit" / split).is_dir():
-            yield find_part(folder, split)
+            yield find(folder, split)
 
 
 def read_label_ids(path: Path) -> np.ndarray:

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from . import cityscapes
 from .checks import Report, check_size
-from .cityscapes import EVALUATED, IMAGE, SPLITS
+from .cityscapes import EVALUATED, SPLITS, street_files
 from .errors import DataError
 from .files import picture_size, read_label_pixels, read_pixels, to_tensor
 from .picture_sets import Part, Pictures, check_choice, data_folder, pair_files
@@ -111,32 +112,15 @@ class CityscapesInstances(Pictures):
 
 
 def find_streets(folder: Path, split: str) -> Part:
-    """The pictures of one part; nothing is decoded.
-
-    Raises:
-        FileNotFoundError: The part is not there.
-    """
-    images, labels = folder / "leftImg8bit" / split, folder / "gtFine" / split
-    if not images.is_dir() or not labels.is_dir():
-        raise FileNotFoundError(
-            f"{folder}: no Cityscapes here: {images} and {labels} should be folders. Register at "
-            "https://www.cityscapes-dataset.com and unpack leftImg8bit_trainvaltest.zip and "
-            "gtFine_trainvaltest.zip there"
-        )
-    files, problems = pair_files(
-        {path.stem.removesuffix(IMAGE): path for path in images.glob(f"*/*{IMAGE}.png")},
-        {path.stem.removesuffix(INSTANCES): path for path in labels.glob(f"*/*{INSTANCES}.png")},
-        f"{labels}/<city>/{{}}{INSTANCES}.png",
-    )
+    """The pictures of one part, as :func:`~lessons_lib.data.cityscapes.street_files` finds them; nothing is
+    decoded."""
+    files, problems = pair_files(*street_files(folder, split, INSTANCES))
     return Part(split, [StreetPicture(*paths) for paths in files], problems)
 
 
 def find_parts(folder: Path) -> Iterator[Part]:
     """Every part that is there; at least the training part must be."""
-    yield find_streets(folder, "train")
-    for split in SPLITS[1:]:
-        if (folder / "leftImg8bit" / split).is_dir():
-            yield find_streets(folder, split)
+    return cityscapes.find_parts(folder, find_streets)
 
 
 def check_ids(path: Path, stored: np.ndarray) -> None:

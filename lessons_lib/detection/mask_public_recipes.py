@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lessons_lib.backbones import imagenet_weights
-from lessons_lib.data import BrightNuclei, CocoInstances, Nuclei, NucleiCrops, PennFudan
-from lessons_lib.data.bright_nuclei import prepare_nuclei
-from lessons_lib.data.nuclei import KINDS
+from lessons_lib.data import CocoInstances, PennFudan
+from lessons_lib.data.bright_nuclei import held_out, prepare_nuclei, training_crops
 from lessons_lib.data.picture_statistics import PictureStatistics
 from lessons_lib.embedding.metrics import instance_measures
 from lessons_lib.training import Preset
@@ -85,14 +84,11 @@ class NucleiMaskRCNN(InstanceMaskRecipe):
     }
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
-        nuclei = Nuclei(split="train", kinds=[k for k in KINDS if k != options["leave_out"]])
-        crops = NucleiCrops(nuclei, size=options["size"], length=count, seed=seed)
-        return InstanceTargets(BrightNuclei(crops))
+        crops = training_crops(options["leave_out"], size=options["size"], length=count, seed=seed)
+        return InstanceTargets(crops)
 
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
-        if options["leave_out"]:  # a kind that was not trained on: all its pictures are new
-            return InstanceTargets(BrightNuclei(Nuclei(split="all", kinds=[options["leave_out"]])))
-        return InstanceTargets(BrightNuclei(Nuclei(split="test")))
+        return InstanceTargets(held_out(options["leave_out"]))
 
     def prepare(
         self,

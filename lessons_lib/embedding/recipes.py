@@ -12,9 +12,8 @@ from skimage.measure import label as connected_components
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lessons_lib.data import BrightNuclei, Nuclei, NucleiCrops, Sticks
-from lessons_lib.data.bright_nuclei import prepare_nuclei
-from lessons_lib.data.nuclei import KINDS
+from lessons_lib.data import BrightNuclei, Sticks
+from lessons_lib.data.bright_nuclei import held_out, prepare_nuclei, training_crops
 from lessons_lib.data.picture_statistics import PictureStatistics
 from lessons_lib.embedding.clustering import cluster_picture, merge_pieces, tidy_instances
 from lessons_lib.embedding.loss import discriminative_loss
@@ -103,6 +102,44 @@ class DiscriminativeRecipe(Recipe):
         )
 
 
+SCENES: dict[str, dict[str, Any]] = {
+    "live": {
+        "size": 64,
+        "count": 5,
+        "width": 6,
+        "stick_length": (26, 34),
+        "outline": 1,
+        "min_visible": 50,
+        "margin": 8,
+        "min_size": 20,
+        "validation": 16,
+    },
+    "quick": {
+        "size": 96,
+        "count": 8,
+        "width": 7,
+        "stick_length": (32, 40),
+        "outline": 1,
+        "min_visible": 70,
+        "margin": 12,
+        "min_size": 30,
+        "validation": 100,
+    },
+    "full": {
+        "size": 256,
+        "count": 8,
+        "width": 15,
+        "stick_length": (80, 99),
+        "outline": 2,
+        "min_visible": 400,
+        "margin": 30,
+        "min_size": 200,
+        "validation": 100,
+    },
+}
+"""Sticks of each preset, and what counts as an instance there; chapter 12 takes the same."""
+
+
 class SticksDiscriminative(DiscriminativeRecipe):
     """Sticks that cross, told apart by their pixels' vectors."""
 
@@ -123,16 +160,8 @@ class SticksDiscriminative(DiscriminativeRecipe):
                 **LOSS,
                 "base_channels": 8,
                 "coordinates": True,
-                "size": 64,
-                "count": 5,
-                "width": 6,
-                "stick_length": (26, 34),
-                "outline": 1,
-                "min_visible": 50,
-                "margin": 8,
                 "radius": 1.5,
-                "min_size": 20,
-                "validation": 16,
+                **SCENES["live"],
             },
         ),
         "quick": Preset(
@@ -147,16 +176,8 @@ class SticksDiscriminative(DiscriminativeRecipe):
                 **NETWORK,
                 **LOSS,
                 "coordinates": True,
-                "size": 96,
-                "count": 8,
-                "width": 7,
-                "stick_length": (32, 40),
-                "outline": 1,
-                "min_visible": 70,
-                "margin": 12,
                 "radius": 1.5,
-                "min_size": 30,
-                "validation": 100,
+                **SCENES["quick"],
             },
         ),
         "full": Preset(
@@ -176,16 +197,8 @@ class SticksDiscriminative(DiscriminativeRecipe):
                 "base_channels": 32,
                 "depth": 4,
                 "coordinates": True,
-                "size": 256,
-                "count": 8,
-                "width": 15,
-                "stick_length": (80, 99),
-                "outline": 2,
-                "min_visible": 400,
-                "margin": 30,
                 "radius": 1.5,
-                "min_size": 200,
-                "validation": 100,
+                **SCENES["full"],
             },
         ),
     }
@@ -273,13 +286,10 @@ class NucleiDiscriminative(DiscriminativeRecipe):
     }
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
-        nuclei = Nuclei(split="train", kinds=[k for k in KINDS if k != options["leave_out"]])
-        return BrightNuclei(NucleiCrops(nuclei, size=options["size"], length=count, seed=seed))
+        return training_crops(options["leave_out"], size=options["size"], length=count, seed=seed)
 
     def validation_data(self, options: Mapping[str, Any]) -> BrightNuclei:
-        if options["leave_out"]:  # a kind that was not trained on: all its pictures are new
-            return BrightNuclei(Nuclei(split="all", kinds=[options["leave_out"]]))
-        return BrightNuclei(Nuclei(split="test"))
+        return held_out(options["leave_out"])
 
     def prepare(
         self,

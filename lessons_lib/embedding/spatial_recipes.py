@@ -9,13 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lessons_lib.data import BrightNuclei, Discs, Nuclei, NucleiCrops, instances_to_coco
-from lessons_lib.data.bright_nuclei import prepare_nuclei
-from lessons_lib.data.nuclei import KINDS
+from lessons_lib.data import BrightNuclei, Discs
+from lessons_lib.data.bright_nuclei import held_out, prepare_nuclei, training_crops
 from lessons_lib.data.picture_statistics import PictureStatistics
-from lessons_lib.detection.average_precision import average_precision
+from lessons_lib.embedding.instance_rows import found_annotations, mask_precision, true_annotations
 from lessons_lib.embedding.metrics import instance_measures
-from lessons_lib.embedding.recipes import SticksDiscriminative
+from lessons_lib.embedding.recipes import SCENES, SticksDiscriminative
 from lessons_lib.embedding.spatial_clustering import cluster_spatial
 from lessons_lib.embedding.spatial_geometry import CHANNELS
 from lessons_lib.embedding.spatial_loss import spatial_embedding_loss
@@ -118,36 +117,29 @@ class SpatialRecipe(Recipe):
         self, prediction: dict[str, Tensor], sample: Batch, options: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The measures of instances, and what :meth:`summarize` needs for COCO's average precision."""
-        found = instances_to_coco(prediction["instances"], image_id=0)
-        for annotation, score in zip(found, prediction["scores"].tolist(), strict=True):
-            annotation["score"] = score
+        truth = sample["instances"]
+        classes = sample["semantic"] if len(self.classes) > 2 else None
         return {
-            **instance_measures(prediction["instances"], sample["instances"]),
-            "truth": instances_to_coco(sample["instances"], image_id=0),
-            "found": found,
-            "size": tuple(sample["instances"].shape),
+            **instance_measures(prediction["instances"], truth),
+            "truth": true_annotations(truth, classes),
+            "found": found_annotations(prediction),
+            "size": tuple(truth.shape),
         }
 
     def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Means of the measures, and COCO's average precisions of the masks over all pictures."""
-        truth: list[dict[str, Any]] = []
-        found: list[dict[str, Any]] = []
-        for number, row in enumerate(rows, 1):
-            truth += [{**a, "image_id": number} for a in row["truth"]]
-            found += [{**a, "image_id": number} for a in row["found"]]
-        known = {
-            "images": [
-                {"id": number, "height": row["size"][0], "width": row["size"][1]}
-                for number, row in enumerate(rows, 1)
-            ],
-            "categories": [{"id": 1, "name": self.classes[1]}],
-            "annotations": [{**a, "id": number} for number, a in enumerate(truth, 1)],
-        }
-        precision = average_precision(known, found, "masks")
+        precision = mask_precision(rows, self.classes)
         plain = [{k: v for k, v in r.items() if k not in ("truth", "found", "size")} for r in rows]
         return super().summarize(plain) | {
             name: value for name, value in precision.items() if name.startswith("AP") and value >= 0
         }
+
+
+def sticks_of(preset: str) -> dict[str, Any]:
+    """Chapter 11's scenes; ``margin`` is that of σ here, so the scene's has a name of its own."""
+    scene = dict(SCENES[preset])
+    margin = scene.pop("margin")
+    return {**scene, "margin_of_scene": margin}
 
 
 class SticksSpatial(SpatialRecipe):
@@ -170,15 +162,7 @@ class SticksSpatial(SpatialRecipe):
                 **SPATIAL,
                 "base_channels": 8,
                 "depth": 3,
-                "size": 64,
-                "count": 5,
-                "width": 6,
-                "stick_length": (26, 34),
-                "outline": 1,
-                "min_visible": 50,
-                "margin_of_scene": 8,
-                "min_size": 20,
-                "validation": 16,
+                **sticks_of("live"),
             },
         ),
         "quick": Preset(
@@ -192,15 +176,7 @@ class SticksSpatial(SpatialRecipe):
             options={
                 **SPATIAL,
                 "depth": 3,
-                "size": 96,
-                "count": 8,
-                "width": 7,
-                "stick_length": (32, 40),
-                "outline": 1,
-                "min_visible": 70,
-                "margin_of_scene": 12,
-                "min_size": 30,
-                "validation": 100,
+                **sticks_of("quick"),
             },
         ),
         "full": Preset(
@@ -218,15 +194,7 @@ class SticksSpatial(SpatialRecipe):
                 **SPATIAL,
                 "base_channels": 32,
                 "unit": 128.0,
-                "size": 256,
-                "count": 8,
-                "width": 15,
-                "stick_length": (80, 99),
-                "outline": 2,
-                "min_visible": 400,
-                "margin_of_scene": 30,
-                "min_size": 200,
-                "validation": 100,
+                **sticks_of("full"),
             },
         ),
     }
@@ -355,16 +323,16 @@ class NucleiSpatial(SpatialRecipe):
     }
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
-        nuclei = Nuclei(split="train", kinds=[k for k in KINDS if k != options["leave_out"]])
-        crops = NucleiCrops(
-            nuclei, size=options["size"], length=count, seed=seed, scale=tuple(options["scale"])
+        return training_crops(
+            options["leave_out"],
+            size=options["size"],
+            length=count,
+            seed=seed,
+            scale=tuple(options["scale"]),
         )
-        return BrightNuclei(crops)
 
     def validation_data(self, options: Mapping[str, Any]) -> BrightNuclei:
-        if options["leave_out"]:  # a kind that was not trained on: all its pictures are new
-            return BrightNuclei(Nuclei(split="all", kinds=[options["leave_out"]]))
-        return BrightNuclei(Nuclei(split="test"))
+        return held_out(options["leave_out"])
 
     def prepare(
         self,

@@ -61,7 +61,11 @@ def test_scores_rank_the_instances():
     found[36:39, 2:9] = 3
     values = {}
     for name, scores in [("low", [0.9, 0.8, 0.6]), ("high", [0.8, 0.7, 0.9])]:
-        prediction = {"instances": found, "scores": torch.tensor(scores)}
+        prediction = {
+            "instances": found,
+            "scores": torch.tensor(scores),
+            "labels": torch.ones(3, dtype=torch.long),
+        }
         row = recipe.measure(prediction, {"instances": truth}, {})
         values[name] = recipe.summarize([row, row])["AP50"]
         annotations = [{**a, "image_id": 1} for a in instances_to_coco(truth, 1)]
@@ -108,3 +112,25 @@ def test_a_recipe_of_classes_gives_each_instance_its_own():
     truth = torch.zeros(16, 16, dtype=torch.long)
     truth[2:6, 2:6], truth[9:14, 9:14] = 1, 2
     assert match_instances(found["instances"], truth).true_positives == 2
+
+
+def test_average_precision_is_that_of_the_classes():
+    """Two things found where they are, one of them called by the other's name."""
+
+    class Two(type(get_recipe("discs-spatial"))):
+        classes = ("background", "disc", "ring")
+
+    recipe = Two()
+    truth = torch.zeros(30, 30, dtype=torch.long)
+    truth[2:10, 2:10], truth[15:25, 15:25] = 1, 2
+    semantic = truth.clone()
+    values = []
+    for labels in ([1, 2], [1, 1]):
+        prediction = {
+            "instances": truth,
+            "scores": torch.tensor([0.9, 0.8]),
+            "labels": torch.tensor(labels),
+        }
+        row = recipe.measure(prediction, {"instances": truth, "semantic": semantic}, {})
+        values.append(recipe.summarize([row])["AP50"])
+    assert values == pytest.approx([1.0, 0.5])
