@@ -27,9 +27,10 @@ endif
 .PHONY: book test lint unit chapters pages test-other-machine notebooks stamp clean
 .NOTPARALLEL:
 
-.venv/installed: requirements.txt pyproject.toml
+.venv/installed: requirements.txt requirements-alone.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-alone.txt
 	touch $@
 
 # Always all pages (--all): an incremental build keeps old assets and forgets earlier warnings.

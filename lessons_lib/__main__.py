@@ -117,6 +117,32 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="cpu", help="cpu (default), or cuda for a GPU")
     command.set_defaults(run=_predict)
 
+    command = commands.add_parser(
+        "evaluate-maps",
+        help="score a folder of saliency maps",
+        description="Scores saliency maps against their truths, paired by the names of the files. What cannot "
+        "be read is named, and the others are scored.",
+    )
+    command.add_argument("predictions", type=Path, help="folder of gray maps")
+    command.add_argument("truths", type=Path, help="folder of masks, salient above half of white")
+    command.add_argument(
+        "--normalize",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="stretch each map to 0..1 first, as the field does (default: yes)",
+    )
+    command.add_argument(
+        "--weighted-f",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the weighted F-measure too, which is slow (default: yes)",
+    )
+    command.add_argument("--boundary-f", action="store_true", help="the boundary F-measure too")
+    command.add_argument(
+        "--csv", type=Path, metavar="FILE", help="table of the measures of each map"
+    )
+    command.set_defaults(run=_evaluate_maps)
+
     from lessons_lib.data import cli as data
 
     command = commands.add_parser("data", help="list, fetch, check and convert data sets")
@@ -190,6 +216,28 @@ def _evaluate(args: argparse.Namespace) -> int:
     _use_root(args)
     _print_metrics(evaluate(get_recipe(args.recipe), args.weights, args.data))
     return 0
+
+
+def _evaluate_maps(args: argparse.Namespace) -> int:
+    from lessons_lib.saliency.maps import score_maps
+
+    report = score_maps(
+        args.predictions,
+        args.truths,
+        normalize=args.normalize,
+        weighted_f=args.weighted_f,
+        boundary_f=args.boundary_f,
+    )
+    for problem in report.problems:
+        print(f"lessons: {problem}", file=sys.stderr)
+    for note in report.notes:
+        print(f"lessons: note: {note}", file=sys.stderr)
+    if args.csv is not None:
+        report.write_csv(args.csv)
+    stretched = "each stretched to 0..1" if args.normalize else "as they are"
+    print(f"{len(report.rows)} maps, {stretched}")
+    _print_metrics(report.scores)
+    return 1 if report.problems else 0
 
 
 def _predict(args: argparse.Namespace) -> int:

@@ -23,6 +23,15 @@ from lessons_lib.embedding.paper_recipes import (
 )
 from lessons_lib.embedding.recipes import NucleiDiscriminative, SticksDiscriminative
 from lessons_lib.embedding.spatial_recipes import DiscsSpatial, NucleiSpatial, SticksSpatial
+from lessons_lib.saliency.digits_recipes import DigitsCVAE, DigitsVAE
+from lessons_lib.saliency.fusion_recipes import RGBDFusion
+from lessons_lib.saliency.paper_recipes import NJU2KUCNet
+from lessons_lib.saliency.rgbd_recipes import (
+    RGBDVAE,
+    RGBDDeterministic,
+    RGBDMonteCarloDropout,
+    RGBDUCNet,
+)
 from lessons_lib.semantic.public_recipes import (
     VOCFCN,
     CamVidPSPNet,
@@ -79,6 +88,16 @@ RECIPES: dict[str, Recipe] = {
         NucleiSpatial(),
         CityscapesSpatial(),
         SpatialFolder(),
+        DigitsVAE(),
+        DigitsCVAE(),
+        RGBDFusion("early"),
+        RGBDFusion("late"),
+        RGBDFusion("cross"),
+        RGBDUCNet(),
+        RGBDDeterministic(),
+        RGBDMonteCarloDropout(),
+        RGBDVAE(),
+        NJU2KUCNet(),
     )
 }
 """All recipes by name, in the order of the book.

@@ -6,6 +6,7 @@ from .bright_nuclei import BrightNuclei
 from .camvid import CamVid
 from .cityscapes import Cityscapes
 from .cityscapes_instances import CityscapesInstances
+from .cleargrasp import ClearGrasp
 from .coco_instances import CocoInstances
 from .coco_json import read_coco, write_coco
 from .coco_panoptic import CocoPanoptic
@@ -13,12 +14,14 @@ from .contest_runs import decode_gaps, decode_starts, encode_gaps, encode_starts
 from .context_scenes import ContextScenes
 from .cvat_xml import read_cvat, write_cvat
 from .cvppp import CVPPP
+from .depth import nearness, sense_depth
 from .digits import Digits
 from .discs import Discs
 from .download import fetch
 from .errors import DataError, DataWarning, DownloadError
 from .files import read_image, read_labels, write_labels
 from .folder import InstanceFolder
+from .half_digits import HalfDigits
 from .instance_crops import InstanceCrops
 from .instances import instance_table, instances_to_coco, renumber
 from .labelled import LabelledPictures
@@ -34,6 +37,8 @@ from .paths import root
 from .penn_fudan import PennFudan
 from .picture_statistics import PictureStatistics
 from .pictures import normalize_image, overlay, overlay_boxes, overlay_panoptic
+from .rgbd_saliency import RGBDSaliency
+from .rgbd_scenes import RGBDScenes
 from .shapes import Shapes
 from .sticks import Sticks
 from .transforms import Augmented, random_scale_crop
@@ -51,6 +56,7 @@ __all__ = [
     "CamVid",
     "Cityscapes",
     "CityscapesInstances",
+    "ClearGrasp",
     "CocoInstances",
     "CocoPanoptic",
     "ContextScenes",
@@ -59,6 +65,7 @@ __all__ = [
     "Digits",
     "Discs",
     "DownloadError",
+    "HalfDigits",
     "InstanceCrops",
     "InstanceFolder",
     "LabelledPictures",
@@ -70,6 +77,8 @@ __all__ = [
     "PennFudan",
     "PictureFile",
     "PictureStatistics",
+    "RGBDSaliency",
+    "RGBDScenes",
     "Shapes",
     "Sticks",
     "WhiteBloodCells",
@@ -83,6 +92,7 @@ __all__ = [
     "instance_table",
     "instances_to_coco",
     "mask_to_polygons",
+    "nearness",
     "normalize_image",
     "object_crop",
     "open_picture",
@@ -98,6 +108,7 @@ __all__ = [
     "read_voc_xml",
     "renumber",
     "root",
+    "sense_depth",
     "voc_palette",
     "write_coco",
     "write_cvat",

@@ -9,12 +9,15 @@ from .errors import DataError
 
 @dataclass
 class Report:
-    """What a check found: counts over the readable pictures, and one line a problem."""
+    """What a check found: counts over the readable pictures, one line a problem, and one for everything
+    that is no problem but worth knowing.
+    """
 
     pictures: int = 0
     instances: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def check_size(path: Path, size: tuple[int, ...], image: Path, expected: tuple[int, ...]) -> None:

@@ -10,6 +10,7 @@ from . import blood_cells, camvid, cityscapes, nyuv2, voc, white_blood_cells
 from .boxed import check_boxed
 from .checks import Report
 from .cityscapes_instances import check_streets
+from .cleargrasp import check_scenes
 from .coco_instances import check_instances
 from .coco_json import MASKS
 from .coco_panoptic import check_panoptic
@@ -23,6 +24,7 @@ from .labelled_check import check_labelled
 from .nuclei_check import check_nuclei
 from .paths import root as data_root
 from .penn_fudan import check_people
+from .rgbd_saliency import check_saliency
 from .voc_xml import COUNTING
 
 CHECKS: dict[str, Callable[..., Report]] = {
@@ -38,6 +40,8 @@ CHECKS: dict[str, Callable[..., Report]] = {
     "camvid": partial(check_labelled, camvid.find_parts),
     "nyuv2": partial(check_labelled, nyuv2.find_parts),
     "cvppp": check_plants,
+    "rgbd-saliency": check_saliency,
+    "cleargrasp": check_scenes,
 }
 
 _ABOUT = [
@@ -117,6 +121,8 @@ def _check(args: argparse.Namespace) -> int:
     report = CHECKS[args.name](folder, progress=sys.stderr.isatty())
     for problem in report.problems:
         print(problem)
+    for note in report.notes:
+        print(f"note: {note}")
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.kinds.items()))
     instances = f"{report.instances} instances, " if report.instances else ""
     print(

@@ -212,6 +212,49 @@ SOURCES = {
             by_hand="ask for CVPPP2017_LSC_training.zip at "
             "https://www.plant-phenotyping.org/datasets-download and unpack it",
         ),
+        Source(
+            name="rgbd-saliency",
+            folder="rgbd_saliency",
+            url="",
+            archive="",
+            sha256=None,
+            unpacked="",
+            max_bytes=0,
+            present=(
+                *("NJU2K_TRAIN", "NJU2K_TEST", "NLPR_TRAIN", "NLPR_TEST", "NJU2K", "NLPR", "STERE"),
+                *(
+                    "DES",
+                    "RGBD135",
+                    "LFSD",
+                    "SIP",
+                    "SSD",
+                    "TrainingSet",
+                    "TestingSet",
+                    "RGBD_for_test",
+                ),
+            ),
+            licence="unclear",
+            about="5,229 pictures with depth, a mask of the salient object (NJU2K, NLPR, STERE, …)",
+            by_hand="the benchmarks of Fan et al. (https://github.com/DengPingFan/D3NetBenchmark) and the survey of "
+            "Zhou et al. (https://github.com/taozh2017/RGBD-SODsurvey) link to copies of NJU2K, NLPR, STERE, DES, "
+            "LFSD, SIP and SSD; ask their authors what you may do with them, as most come without a licence. Put the "
+            "folders of each set (RGB, depth and GT) into NJU2K_TRAIN, NJU2K_TEST, STERE and so on",
+        ),
+        Source(  # the originals are EXR files, which nothing that Colab preinstalls can read
+            name="cleargrasp",
+            folder="rgbd_cleargrasp",
+            url="",
+            archive="",
+            sha256=None,
+            unpacked="",
+            max_bytes=0,
+            present=("000000080-mask.png",),
+            licence="Apache-2",
+            about="4 table scenes twice, depth broken by glass and repaired by paint (ClearGrasp's sample)",
+            by_hand="take data/sample_dataset/real-val/d435 of https://github.com/Shreeyak/cleargrasp, turn each "
+            "<id>-transparent-depth-img.exr and <id>-opaque-depth-img.exr (metres) into a PNG of 16 bits in "
+            "millimetres, <id>-transparent-depth-mm.png and <id>-opaque-depth-mm.png, and put all",
+        ),
     )
 }
 

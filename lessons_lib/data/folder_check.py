@@ -33,7 +33,6 @@ class FolderReport(Report):
     ``kinds`` are the pictures of each bit depth and colour.
 
     Attributes:
-        notes: a line for everything that is no problem but worth knowing.
         shapes: the pictures of each (height, width).
         counts: of each readable picture, the number of its objects.
         halves: pictures to train on and to measure on.
@@ -41,7 +40,6 @@ class FolderReport(Report):
         sizes: of all objects.
     """
 
-    notes: list[str] = field(default_factory=list)
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
     counts: list[int] = field(default_factory=list)
     halves: tuple[int, int] = (0, 0)

@@ -56,6 +56,11 @@ from lessons_lib.exercises.transposed_convolution import (
     check_stamps_per_phase,
     check_transposed_row,
 )
+from lessons_lib.exercises.ucnet import (
+    check_energy_distance,
+    check_released_kl,
+    check_vote_map,
+)
 from lessons_lib.exercises.unet import (
     check_border_lost,
     check_contact_class,
@@ -74,6 +79,7 @@ __all__ = [
     "check_dilated_layers",
     "check_direct_location",
     "check_easy_share",
+    "check_energy_distance",
     "check_fuse",
     "check_input_sizes",
     "check_instance_map",
@@ -92,6 +98,7 @@ __all__ = [
     "check_proposal_recall",
     "check_push_term",
     "check_pyramid_level",
+    "check_released_kl",
     "check_rows_read_twice",
     "check_safe_radii",
     "check_sample_points",
@@ -100,4 +107,5 @@ __all__ = [
     "check_stamps_per_phase",
     "check_suppress",
     "check_transposed_row",
+    "check_vote_map",
 ]

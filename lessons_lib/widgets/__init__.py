@@ -11,11 +11,14 @@ from lessons_lib.widgets.figure import Figure
 from lessons_lib.widgets.focal_loss import FocalLossExplorer
 from lessons_lib.widgets.gaussian_explorer import GaussianExplorer
 from lessons_lib.widgets.hog_cells import HOGCells
+from lessons_lib.widgets.latent_walk import LatentWalk
 from lessons_lib.widgets.metric_that_lies import MetricThatLies
 from lessons_lib.widgets.nms_playground import NMSPlayground
 from lessons_lib.widgets.pyramid_explorer import PyramidExplorer
 from lessons_lib.widgets.region_merging import RegionMerging
 from lessons_lib.widgets.roi_shift import RoIShift
+from lessons_lib.widgets.saliency_painter import SaliencyPainter
+from lessons_lib.widgets.sample_vote import SampleVote
 from lessons_lib.widgets.skip_switch import SkipSwitch
 from lessons_lib.widgets.stride_overlay import StrideOverlay
 from lessons_lib.widgets.training_replay import TrainingReplay
@@ -30,11 +33,14 @@ __all__ = [
     "FocalLossExplorer",
     "GaussianExplorer",
     "HOGCells",
+    "LatentWalk",
     "MetricThatLies",
     "NMSPlayground",
     "PyramidExplorer",
     "RegionMerging",
     "RoIShift",
+    "SaliencyPainter",
+    "SampleVote",
     "SkipSwitch",
     "StrideOverlay",
     "TrainingReplay",

@@ -148,6 +148,12 @@ def image_state(pixels: np.ndarray) -> dict[str, Any]:
 
 def unpack(packed: bytes, picture: dict[str, Any], count: int) -> list[np.ndarray]:
     """Undo :func:`pack`: the reference and ``count`` maps, uint8 (H, W) each."""
+    stack = unpack_runs(packed).reshape(count + 1, picture["height"], picture["width"])
+    return [stack[0], *(stack[0] ^ other for other in stack[1:])]
+
+
+def unpack_runs(packed: bytes) -> np.ndarray:
+    """Undo :func:`runs`: the numbers, uint8 (N,)."""
     values, at = [], 0
     lengths = []
     while at < len(packed):
@@ -161,6 +167,4 @@ def unpack(packed: bytes, picture: dict[str, Any], count: int) -> list[np.ndarra
                 break
         lengths.append(length)
         at += 1
-    flat = np.repeat(np.array(values, np.uint8), lengths)
-    stack = flat.reshape(count + 1, picture["height"], picture["width"])
-    return [stack[0], *(stack[0] ^ other for other in stack[1:])]
+    return np.repeat(np.array(values, np.uint8), lengths)

@@ -1,0 +1,355 @@
+"""Pictures with depth and the object that people look at first: seven public sets behind one loader."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL.BmpImagePlugin import BmpImageFile
+from tqdm import tqdm
+
+from .checks import Report, check_size
+from .depth import LEAST
+from .errors import DataError
+from .files import picture_size, read_pixels, to_tensor
+from .headers import Header
+from .picture_sets import Part, Pictures, check_choice, data_folder
+from .rgbd_layouts import SETS, SPLITS, find_split
+
+NEAR = ("bright", "dark")
+FEW = 10
+"""Fewer pictures say nothing about the sign of the depth."""
+SALIENT = 0.5
+
+
+@dataclass(frozen=True)
+class SaliencyPicture:
+    """One picture, its depth map and the mask of its salient object."""
+
+    id: str
+    image: Path
+    depth: Path
+    truth: Path
+    near: str
+    holes: bool | None
+
+    def size(self) -> tuple[int, int]:
+        """(height, width), from the picture's header."""
+        return stored_size(self.image)
+
+    def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pixels as stored, nearness float32 (H, W) and the salient object bool (H, W).
+
+        Raises:
+            DataError: A file is missing or broken, has colours where it should have none, or another size.
+        """
+        pixels = read_stored(self.image)
+        depth, truth = read_gray(self.depth), read_gray(self.truth)
+        for path, found in ((self.depth, depth), (self.truth, truth)):
+            check_size(path, found.shape, self.image, pixels.shape[:2])
+        return pixels, relative_depth(depth, self.near, self.holes), salient(truth)
+
+    def sample(self) -> dict[str, Any]:
+        """``image``, ``depth``, ``saliency`` and ``id``."""
+        pixels, near, mask = self.read()
+        return {
+            "image": to_tensor(pixels),
+            "depth": torch.from_numpy(near)[None],
+            "saliency": torch.from_numpy(mask.astype(np.float32))[None],
+            "id": self.id,
+        }
+
+
+class RGBDSaliency(Pictures):
+    """One of the seven sets on which RGB-D saliency is measured.
+
+    ``dataset[i]`` is a dict: ``image`` float32 (3, H, W) in [0, 1], ``depth`` float32 (1, H, W), ``saliency``
+    float32 (1, H, W), 1 on the salient object and 0 elsewhere, and ``id`` str. Sizes differ between pictures.
+
+    **Depth** is relative here, not in metres: the sets keep gray values of no unit, stretched picture by picture.
+    It is stretched once more, so that the nearest pixel of a picture is 1 and the farthest 1/255, and 0 means "not
+    measured", as :func:`~lessons_lib.data.nearness` has it. Whether near is bright or dark differs from set to
+    set, and from one copy of a set to the next; ``RGBDSaliency.SETS`` has what is assumed, and whether that is sure:
+
+    ===== ====== =================================
+    set   near   because
+    ===== ====== =================================
+    NLPR  dark   a Kinect measures distances
+    DES   dark   a Kinect measures distances
+    NJU2K bright reported for a common copy
+    LFSD  bright reported for a common copy
+    SSD   bright reported for a common copy
+    STERE dark   reported for a common copy
+    SIP   dark   reported for a common copy
+    ===== ====== =================================
+
+    What people look at tends to be near. ``lessons data check rgbd-saliency`` says where the salient objects are
+    mostly the
+    *farther* part, and then ``near`` should be turned round.
+
+    **Parts.** NJU2K and NLPR have one to train (1,485 and 700 pictures in most papers, UC-Net's too) and one to
+    test; the others are for testing only. The part is that of the folder it lies in, or of a list of names
+    ``train.txt`` and ``test.txt``; this class draws no split of its own.
+
+    **Layout**, in the folder ``root``: a folder a set with ``RGB``, ``depth`` and ``GT`` in it (other common names
+    are known too), whose files have the same name, ending in jpg, png, bmp or tif:
+
+    * ``NJU2K_TRAIN``, ``NJU2K_TEST``, ``NLPR_TRAIN``, ``NLPR_TEST``, ``STERE``, ``DES``, ``LFSD``, ``SIP``,
+      ``SSD``; also in ``TrainingSet``, ``TestingSet``, ``RGBD_for_test`` or ``test_dataset``;
+    * ``NJU2K/train``, ``NJU2K/trainset``, or ``NJU2K`` with ``train_images``, ``train_depth``, ``train_masks``;
+    * ``NJU2K`` whole, with the lists. A folder in which the training pictures of two sets are mixed is not read, for
+      their depths run in opposite directions.
+
+    Args:
+        name: "NJU2K", "NLPR", "STERE" (which UC-Net's table calls SSB), "DES" (RGBD135), "LFSD", "SIP" or "SSD".
+        split: "train" or "test".
+        root: Folder of the sets; None means ``lessons_lib.data.root() / "rgbd_saliency"``.
+        near: "bright" or "dark", what near things are in the files; None as in the table.
+        holes: Whether stored 0 means "not measured"; None: in files of 16 bits, not in those of 8.
+        skip_mismatched: Leave out pictures whose depth or truth has another size, as UC-Net's released loader
+            does, instead of raising when one is asked for.
+        download: Only raises, if nothing is there, and says where to look.
+
+    Raises:
+        FileNotFoundError: No data there; says how to get them.
+        DataError: A file is missing or broken, or sizes differ; names the file.
+        DownloadError: ``download`` is set and nothing is there.
+        ValueError: Unknown name or split, a part that a set does not have, or another ``near``.
+    """
+
+    NAME: ClassVar[str] = "rgbd-saliency"
+    CLASSES: ClassVar[tuple[str, ...]] = ("background", "salient object")
+    PALETTE: ClassVar[np.ndarray] = np.array([(0, 0, 0), (230, 159, 0)], np.uint8)
+    SETS: ClassVar = SETS
+
+    def __init__(
+        self,
+        name: str,
+        split: str = "test",
+        root: str | os.PathLike[str] | None = None,
+        near: str | None = None,
+        holes: bool | None = None,
+        skip_mismatched: bool = False,
+        download: bool = False,
+    ) -> None:
+        check_choice("name", name, tuple(SETS))
+        check_choice("split", split, SPLITS)
+        if near is not None:
+            check_choice("near", near, NEAR)
+        if split == "train" and not SETS[name].train:
+            raise ValueError(
+                f"split is 'train', but {name} has no part to train on; expected 'test'"
+            )
+        folder = data_folder(self.NAME, root, download)
+        part = find_saliency(folder, name, split, near, holes)
+        if skip_mismatched:
+            part = Part(part.name, [p for p in part.pictures if fits(p)], part.problems)
+        super().__init__(folder, split, part)
+        self.name = name
+        self.near = near or SETS[name].near
+
+
+def find_saliency(
+    folder: Path, name: str, split: str, near: str | None = None, holes: bool | None = None
+) -> Part:
+    """The pictures of one part of a set, and a problem for each that lacks a file; nothing is decoded."""
+    files = find_split(folder, name, split)
+    everything = sorted(set().union(*files.values()))
+    complete = [key for key in everything if all(key in known for known in files.values())]
+    problems = []
+    for key in sorted(set(everything) - set(complete)):
+        there = next(known[key] for known in files.values() if key in known)
+        absent = " and ".join(kind for kind, known in files.items() if key not in known)
+        problems.append(f"{there}: {key} has no {absent}")
+    pictures = [
+        SaliencyPicture(
+            f"{name}/{key}",
+            files["image"][key],
+            files["depth"][key],
+            files["truth"][key],
+            near or SETS[name].near,
+            holes,
+        )
+        for key in complete
+    ]
+    return Part(f"{name} {split}", pictures, problems)
+
+
+def fits(picture: SaliencyPicture) -> bool:
+    """Whether depth and truth have the picture's size, by the headers alone."""
+    return stored_size(picture.depth) == picture.size() == stored_size(picture.truth)
+
+
+def relative_depth(stored: np.ndarray, near: str, holes: bool | None = None) -> np.ndarray:
+    """Nearness of a stored depth map: 1 = nearest, 1/255 = farthest, 0 = not measured.
+
+    Args:
+        stored: uint8 or uint16 (H, W).
+        near: "bright" or "dark", what near things are.
+        holes: Whether 0 means "not measured"; None: if there are 16 bits.
+
+    Returns:
+        float32 (H, W). A map of one value says nothing: it is 1 wherever it is measured.
+    """
+    measured = np.ones(stored.shape, bool)
+    if holes or (holes is None and stored.dtype == np.uint16):
+        measured = stored > 0
+    if not measured.any():
+        return np.zeros(stored.shape, np.float32)
+    low, high = (float(bound) for bound in (stored[measured].min(), stored[measured].max()))
+    share = (stored.astype(np.float32) - low) / (high - low) if high > low else 1.0
+    if high > low and near == "dark":
+        share = 1 - share
+    result: np.ndarray = (LEAST + (1 - LEAST) * share) * measured
+    return result.astype(np.float32)
+
+
+def salient(stored: np.ndarray) -> np.ndarray:
+    """The mask bool (H, W) of a stored truth: what is above half of the type's range, as evaluation codes take it, so
+    that a soft edge (which JPEG and resampling leave) falls to the side it is nearer to. A file of 0 and 1 is
+    taken as one.
+    """
+    if stored.max(initial=0) <= 1:
+        return stored > 0
+    mask: np.ndarray = stored > SALIENT * np.iinfo(stored.dtype).max
+    return mask
+
+
+def read_gray(path: Path) -> np.ndarray:
+    """A stored picture of one channel, uint8 or uint16 (H, W).
+
+    Raises:
+        DataError: Also where its three channels differ.
+    """
+    pixels = read_stored(path)
+    if pixels.ndim != 2:
+        raise DataError(f"{path}: is in colour; expected one channel, or three that are equal")
+    return pixels
+
+
+def read_stored(path: Path) -> np.ndarray:
+    """As ``files.read_pixels``, and BMP too, which some copies of the sets keep their depth in."""
+    if not is_bmp(path):
+        return read_pixels(path)
+    height, width = stored_size(path)
+    Header("bmp", height, width).check_size(path)
+    try:
+        with BmpImageFile(io.BytesIO(path.read_bytes())) as picture:
+            pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error})") from error
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    return np.ascontiguousarray(pixels)
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the header, of BMP too (a Windows header: signed 32 bits at bytes 18 and 22)."""
+    if not is_bmp(path):
+        return picture_size(path)
+    with path.open("rb") as file:
+        header = file.read(26)
+    if len(header) < 26:
+        raise DataError(f"{path}: truncated BMP, {len(header)} bytes")
+    width, height = np.frombuffer(header, "<i4", 2, 18)
+    return abs(int(height)), int(width)
+
+
+def is_bmp(path: Path) -> bool:
+    """By its first two bytes, "BM"."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"BM"
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror or error})") from error
+
+
+def find_parts(folder: Path) -> Iterator[tuple[str, Part]]:
+    """Every part that is there, with its set's name.
+
+    Raises:
+        FileNotFoundError: None is.
+    """
+    found = False
+    for name, known in SETS.items():
+        for split in SPLITS if known.train else ("test",):
+            try:
+                part = find_saliency(folder, name, split)
+            except FileNotFoundError:
+                continue
+            found = True
+            yield name, part
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: none of {', '.join(SETS)} is here; `lessons data fetch rgbd-saliency` says what to do"
+        )
+
+
+@dataclass
+class Signs:
+    """How often the salient object is nearer than the rest of its picture."""
+
+    nearer: Counter[bool] = field(default_factory=Counter)
+
+    def add(self, near: np.ndarray, mask: np.ndarray) -> None:
+        """Count one picture, unless its object or its ground has no depth."""
+        measured = near > 0
+        inside, outside = near[mask & measured], near[~mask & measured]
+        if inside.size and outside.size:
+            self.nearer[bool(np.median(inside) > np.median(outside))] += 1
+
+    def note(self, name: str, near: str) -> str | None:
+        """A line where the objects are mostly farther, from :data:`FEW` pictures on."""
+        total = self.nearer.total()
+        if total < FEW or self.nearer[True] >= total / 2:
+            return None
+        other = NEAR[1 - NEAR.index(near)]
+        return (
+            f"{name}: the salient object is the nearer part in {self.nearer[True]} of {total} pictures, if near is "
+            f"{near}; this copy may have it the other way round: RGBDSaliency({name!r}, …, near={other!r})"
+        )
+
+
+def check_saliency(folder: Path, progress: bool = True) -> Report:
+    """Read every file of the sets in a folder and list all problems; ``kinds`` are the pictures of each part.
+
+    Problems are: a picture that lacks its depth or truth, or the reverse, a broken file, another size than the
+    picture's, a truth without an object or of nothing else, and a depth map of one value. Notes: a sign that looks
+    wrong, and another number of pictures than the papers count.
+
+    Raises:
+        FileNotFoundError: None of the sets is there.
+    """
+    report = Report()
+    for name, part in tqdm(
+        list(find_parts(folder)), desc="check", unit="part", disable=not progress
+    ):
+        report.problems += part.problems
+        signs = Signs()
+        for picture in part.pictures:
+            report.pictures += 1
+            report.kinds[part.name] += 1
+            try:
+                _, near, mask = picture.read()
+            except DataError as error:
+                report.problems.append(str(error))
+                continue
+            if mask.all() or not mask.any():
+                marked = "everything" if mask.any() else "nothing"
+                report.problems.append(f"{picture.truth}: marks {marked} as salient")
+            if len(np.unique(near[near > 0])) < 2:
+                report.problems.append(f"{picture.depth}: has one value only; it says nothing")
+            signs.add(near, mask)
+        if note := signs.note(name, SETS[name].near):
+            report.notes.append(note)
+        wanted = SETS[name].train if part.name.endswith("train") else SETS[name].test
+        if len(part.pictures) != wanted:
+            report.notes.append(f"{part.name}: {len(part.pictures)} pictures; papers have {wanted}")
+    return report

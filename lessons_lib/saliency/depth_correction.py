@@ -1,0 +1,92 @@
+"""DepthCorrectionNet: a better depth map from a broken one and the image beside it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .losses import boundary_iou_loss, brightness
+from .saliency_net import Encoder, enlarge, normalized_convolution
+
+DepthTarget = Literal["sensor", "true"]
+
+
+class DepthCorrectionNet(nn.Module):
+    """An encoder, and four convolutions over its stages enlarged and concatenated (Zhang et al., 2020, section 3.3).
+
+    The last convolution also sees the image and the depth themselves, so that fine detail does not have to pass
+    the encoder; the paper does not say how its decoder keeps it.
+
+    Args:
+        backbone: of :class:`~lessons_lib.saliency.Encoder`.
+        channels: of the decoder.
+
+    ``forward(image (B, 3, H, W), depth (B, 1, H, W))`` → refined nearness (B, 1, H, W) in (0, 1). ``depth`` is
+    relative, 1 = nearest, 0 = not measured.
+    """
+
+    def __init__(self, backbone: str = "vgg16", channels: int = 32) -> None:
+        super().__init__()
+        self.encoder = Encoder(backbone, 4)
+        self.reduce = nn.ModuleList(
+            nn.Conv2d(width, channels, 1) for width in self.encoder.channels
+        )
+        self.mix = normalized_convolution(channels * len(self.encoder.channels), channels, 3)
+        self.last = nn.Sequential(
+            normalized_convolution(channels + 4, channels, 3),
+            normalized_convolution(channels, channels, 3),
+            nn.Conv2d(channels, 1, 3, padding=1),
+        )
+
+    def forward(self, image: Tensor, depth: Tensor) -> Tensor:
+        both = torch.cat([image, depth], 1)
+        maps = self.encoder(both)
+        size = maps[0].shape[-2:]
+        parts = [enlarge(reduce(x), size) for reduce, x in zip(self.reduce, maps, strict=True)]
+        features = enlarge(self.mix(torch.cat(parts, 1)), image.shape[-2:])
+        return self.last(torch.cat([features, both], 1)).sigmoid()
+
+
+def depth_loss(
+    refined: Tensor, target: Tensor, image: Tensor, boundary: float = 1.0
+) -> dict[str, Tensor]:
+    """Smooth L1 to the target where there is one, and the boundary loss against the image.
+
+    UC-Net's target is the sensor's own depth, as no better one is known (Zhang et al., 2020, section 3.3). The paper
+    does not speak of pixels without measurement; here they ask for nothing.
+
+    Args:
+        refined: (B, 1, H, W).
+        target: relative depth (B, 1, H, W), 0 = unknown.
+        image: (B, 3, H, W).
+        boundary: weight of the boundary loss.
+
+    Returns:
+        ``depth`` and ``depth_boundary``, (B,) each.
+    """
+    known = target > 0
+    error = F.smooth_l1_loss(refined.float(), target, reduction="none", beta=0.1)
+    near = (error * known).sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp(min=1)
+    return {
+        "depth": near,
+        "depth_boundary": boundary * boundary_iou_loss(refined, brightness(image)),
+    }
+
+
+def hide_blocks(depth: Tensor, share: float = 0.3, side: int = 8) -> Tensor:
+    """Depth with random blocks set to 0, "not measured": what a network has to fill in, it cannot copy.
+
+    Args:
+        depth: (B, 1, H, W).
+        share: probability that a block is hidden.
+        side: of a block, px.
+
+    Draws from torch's global generator, as dropout does.
+    """
+    height, width = depth.shape[-2:]
+    cells = torch.rand(len(depth), 1, -(-height // side), -(-width // side), device=depth.device)
+    keep = (cells >= share).repeat_interleave(side, 2).repeat_interleave(side, 3)
+    return depth * keep[..., :height, :width]

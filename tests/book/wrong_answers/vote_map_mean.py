@@ -1,0 +1,2 @@
+def vote_map(samples):
+    return samples.mean(0)
