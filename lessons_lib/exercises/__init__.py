@@ -15,6 +15,11 @@ from lessons_lib.exercises.convolution import (
     check_layer_sizes,
     check_pixels_seen,
 )
+from lessons_lib.exercises.cvae import (
+    check_best_of_two,
+    check_cvae_loss,
+    check_expected_best,
+)
 from lessons_lib.exercises.discriminative_loss import (
     check_local_push_term,
     check_push_term,
@@ -46,6 +51,11 @@ from lessons_lib.exercises.rcnn import (
     check_crop_cost,
     check_pool_row,
 )
+from lessons_lib.exercises.saliency_metrics import (
+    check_boundary_f,
+    check_f_curve,
+    check_flat_map,
+)
 from lessons_lib.exercises.spatial_embeddings import (
     check_cluster_pixels,
     check_lovasz_hinge,
@@ -69,17 +79,23 @@ from lessons_lib.exercises.unet import (
 
 __all__ = [
     "NotYet",
+    "check_best_of_two",
     "check_border_lost",
+    "check_boundary_f",
     "check_cluster_pixels",
     "check_compress_layer",
     "check_contact_class",
     "check_convolve",
     "check_count_anchors",
     "check_crop_cost",
+    "check_cvae_loss",
     "check_dilated_layers",
     "check_direct_location",
     "check_easy_share",
     "check_energy_distance",
+    "check_expected_best",
+    "check_f_curve",
+    "check_flat_map",
     "check_fuse",
     "check_input_sizes",
     "check_instance_map",

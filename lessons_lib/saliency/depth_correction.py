@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,14 +9,16 @@ from torch import Tensor, nn
 from .losses import boundary_iou_loss, brightness
 from .saliency_net import Encoder, enlarge, normalized_convolution
 
-DepthTarget = Literal["sensor", "true"]
+EXTREMES = (0.02, 0.98)
+"""What depth is held to before its logit is taken, so that a correction can still move it."""
 
 
 class DepthCorrectionNet(nn.Module):
     """An encoder, and four convolutions over its stages enlarged and concatenated (Zhang et al., 2020, section 3.3).
 
-    The last convolution also sees the image and the depth themselves, so that fine detail does not have to pass
-    the encoder; the paper does not say how its decoder keeps it.
+    The last convolutions also see the image and the depth themselves, and what they give is added to the logit of
+    the depth where there is one: the network begins with what the sensor says and learns to correct it. The paper does
+    not say how its decoder keeps fine detail.
 
     Args:
         backbone: of :class:`~lessons_lib.saliency.Encoder`.
@@ -47,7 +47,8 @@ class DepthCorrectionNet(nn.Module):
         size = maps[0].shape[-2:]
         parts = [enlarge(reduce(x), size) for reduce, x in zip(self.reduce, maps, strict=True)]
         features = enlarge(self.mix(torch.cat(parts, 1)), image.shape[-2:])
-        return self.last(torch.cat([features, both], 1)).sigmoid()
+        measured = torch.logit(depth.clamp(*EXTREMES)) * (depth > 0)
+        return (self.last(torch.cat([features, both], 1)) + measured).sigmoid()
 
 
 def depth_loss(
@@ -68,7 +69,7 @@ def depth_loss(
         ``depth`` and ``depth_boundary``, (B,) each.
     """
     known = target > 0
-    error = F.smooth_l1_loss(refined.float(), target, reduction="none", beta=0.1)
+    error = F.smooth_l1_loss(refined.float(), target, reduction="none", beta=0.02)
     near = (error * known).sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp(min=1)
     return {
         "depth": near,

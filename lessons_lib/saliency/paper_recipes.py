@@ -45,11 +45,12 @@ PAPER = {
 class NJU2KUCNet(RGBDUCNet):
     """UC-Net trained on 1,485 pictures of NJU2K and 700 of NLPR, as both of its descriptions are.
 
-    Preset ``paper`` is Zhang et al. (CVPR 2020), sections 3 and 4: VGG16 with torchvision's weights, K = 8, M =
-    32, 352 x 352 px, batches of 6 for 30 rounds, Adam at 1e-4; cross-entropy and KL divergence, and 0.3 of the
-    depth's and of the smoothness term. Preset ``released`` has the settings of the authors' code, where it does what its text says: ResNet-50, K = 3,
-    the latent variable at the input, structure loss, 100 rounds of batches of 10 at 5e-5, KL of weight 10 that
-    grows over the whole training, and 0.6 of the loss with draws from the prior.
+    Preset ``paper`` is Zhang et al. (CVPR 2020), sections 3 and 4: VGG16 with torchvision's weights, K = 8,
+    M = 32, 352 x 352 px, batches of 6 for 30 rounds, Adam at 1e-4; cross-entropy and KL divergence, and 0.3
+    of the depth's and of the smoothness term. Preset ``released`` has the settings of the authors' code,
+    where it does what its text says: ResNet-50, K = 3, the latent variable at the input, structure loss, 100
+    rounds of batches of 10 at 5e-5, KL of weight 10 that grows over the whole training, and 0.6 of the loss
+    with draws from the prior.
 
     Departures. One annotation a picture, as in the released code: the paper adds three label sets that another
     published network made, which is not at hand. The rate falls with a power of 0.9 (paper: times 0.9 each round,
@@ -116,7 +117,7 @@ class NJU2KUCNet(RGBDUCNet):
             model.load_imagenet(imagenet_weights(options["backbone"]))
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
-        both = ConcatDataset([RGBDSaliency(name, "train") for name in TRAINED_ON])
+        both: Dataset[Any] = ConcatDataset([RGBDSaliency(name, "train") for name in TRAINED_ON])
         return SquarePictures(both, options["size"], count, seed)
 
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
@@ -159,7 +160,7 @@ class NJU2KUCNet(RGBDUCNet):
 
 
 class SquarePictures(Dataset[dict[str, Any]]):
-    """Pictures with depth and saliency, each scaled to a square, in rounds as :class:`~lessons_lib.data.Augmented` has them.
+    """Pictures with depth and saliency, each scaled to a square; in rounds, as those of ``Augmented``.
 
     Args:
         pictures: samples with ``image``, ``depth``, ``saliency`` and ``id``.
@@ -180,7 +181,8 @@ class SquarePictures(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = dict(self.scaled[index])
-        return {**sample, "saliency": sample.pop("semantic")[None].float()}
+        saliency = sample.pop("semantic")[None].float()
+        return {**sample, "saliency": saliency}
 
 
 class _Labelled(Dataset[dict[str, Any]]):
@@ -194,7 +196,8 @@ class _Labelled(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = dict(self.pictures[index])
-        return {**sample, "semantic": sample.pop("saliency")[0].long()}
+        semantic = sample.pop("saliency")[0].long()
+        return {**sample, "semantic": semantic}
 
 
 def metres(near: Tensor) -> Tensor:

@@ -121,11 +121,11 @@ class LatentWalk(Figure):
         return np.frombuffer(self.questions["priors"], "<f4").reshape(-1, 2, 2)[self.question]
 
     def describe(self) -> str:
-        """Return the name of the plane and the point."""
+        """Return the name of the plane and the number of digits."""
         if not self.planes and not self.questions:
             return ""
         names = [p["name"] for p in self.planes] + ["questions"]
-        return f"{names[self.plane]}, {len(self.labels)} digits, point ({self.x:g}, {self.y:g})"
+        return f"{names[self.plane]}, {len(self.labels)} digits"
 
     def poster(self) -> Image.Image:
         """Return the first plane with its digits, and the digit of its point."""

@@ -108,6 +108,22 @@ def test_links_between_pages(built: Path) -> None:
     assert lost == []
 
 
+def test_links_lead_to_a_place_that_is_there(built: Path) -> None:
+    """Also those with a fragment, as appendix B has them to the cells of the chapters."""
+    places: dict[Path, set[str]] = {}
+    lost = []
+    for file in [built / "index.html", *(built / "book").rglob("*.html")]:
+        for link, place in re.findall(r'href="([^"#?:]*)#([^"]+)"', file.read_text("utf-8")):
+            target = (file.parent / link).resolve() if link else file.resolve()
+            if target.suffix != ".html" or not target.is_file():
+                continue  # for the test above
+            if target not in places:
+                places[target] = set(re.findall(r'id="([^"]+)"', target.read_text("utf-8")))
+            if place not in places[target]:
+                lost.append(f"{file.relative_to(built)}: {link}#{place}")
+    assert lost == []
+
+
 FIGURES = {"book/11_discriminative_loss": 8, "book/labs/nuclei": 1}
 
 
@@ -485,4 +501,26 @@ def test_shapes_are_clustered_in_chapter_9(built: Path, browser: Any) -> None:
         page.keyboard.press("End")
         page.wait_for_selector(".pti-clusters[data-k='9']")
         assert float(figure.get_attribute("data-end")) > float(figure.get_attribute("data-hand"))
+        assert visit.complaints == []
+
+
+def test_samples_vote_in_chapter_15(built: Path, browser: Any) -> None:
+    """Samples are drawn to the last; the hits add up; and a smaller share makes a larger consensus."""
+    with Visit(browser, built / "book/15_ucnet.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-vote[data-ready=true]")
+        figure.wait_for()
+        figure.get_by_role("button", name="Draw a sample").click()
+        page.wait_for_selector(".pti-vote[data-drawn='2']")
+        figure.get_by_role("button", name="Play").click()
+        page.wait_for_selector(".pti-vote[data-playing='false']:not([data-drawn='2'])")
+        drawn = int(figure.get_attribute("data-drawn"))
+        assert figure.get_by_role("button", name="Draw a sample").is_disabled()
+        *hits, nobody = (int(v) for v in figure.get_attribute("data-hits").split(","))
+        assert drawn >= 8 and len(hits) == 3 and nobody < drawn and max(hits) <= drawn - nobody
+        half = int(figure.get_attribute("data-agreed"))
+        figure.get_by_role("slider", name="threshold").focus()
+        page.keyboard.press("Home")
+        page.wait_for_selector(".pti-vote[data-threshold='0.05']")
+        assert int(figure.get_attribute("data-agreed")) > half
         assert visit.complaints == []

@@ -119,7 +119,7 @@ def test_depth_loss_asks_nothing_where_nothing_is_known():
     assert (
         depth_loss(refined, target, image)["depth"] == depth_loss(changed, target, image)["depth"]
     )
-    expected = F.smooth_l1_loss(refined[..., 4:], target[..., 4:], beta=0.1)
+    expected = F.smooth_l1_loss(refined[..., 4:], target[..., 4:], beta=0.02)
     assert float(depth_loss(refined, target, image)["depth"]) == pytest.approx(float(expected))
     nothing = depth_loss(refined, torch.zeros_like(target), image)["depth"]
     assert float(nothing) == 0

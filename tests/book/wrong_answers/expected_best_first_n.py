@@ -1,0 +1,2 @@
+def expected_best(errors, n):
+    return min(errors[:n])
