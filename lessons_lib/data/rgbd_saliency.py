@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -12,14 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from PIL.BmpImagePlugin import BmpImageFile
 from tqdm import tqdm
 
+from .bitmaps import bitmap_size, is_bitmap, read_bitmap
 from .checks import Report, check_size
 from .depth import LEAST
 from .errors import DataError
 from .files import picture_size, read_pixels, to_tensor
-from .headers import Header
 from .picture_sets import Part, Pictures, check_choice, data_folder
 from .rgbd_layouts import SETS, SPLITS, find_split
 
@@ -235,40 +233,13 @@ def read_gray(path: Path) -> np.ndarray:
 
 
 def read_stored(path: Path) -> np.ndarray:
-    """As ``files.read_pixels``, and BMP too, which some copies of the sets keep their depth in."""
-    if not is_bmp(path):
-        return read_pixels(path)
-    height, width = stored_size(path)
-    Header("bmp", height, width).check_size(path)
-    try:
-        with BmpImageFile(io.BytesIO(path.read_bytes())) as picture:
-            pixels = np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error})") from error
-    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
-    return np.ascontiguousarray(pixels)
+    """As ``files.read_pixels``, and BMP too, in which some copies of the sets keep their depth."""
+    return read_bitmap(path) if is_bitmap(path) else read_pixels(path)
 
 
 def stored_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the header, of BMP too (a Windows header: signed 32 bits at bytes 18 and 22)."""
-    if not is_bmp(path):
-        return picture_size(path)
-    with path.open("rb") as file:
-        header = file.read(26)
-    if len(header) < 26:
-        raise DataError(f"{path}: truncated BMP, {len(header)} bytes")
-    width, height = np.frombuffer(header, "<i4", 2, 18)
-    return abs(int(height)), int(width)
-
-
-def is_bmp(path: Path) -> bool:
-    """By its first two bytes, "BM"."""
-    try:
-        with path.open("rb") as file:
-            return file.read(2) == b"BM"
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror or error})") from error
+    """(height, width) from the header, of BMP too."""
+    return bitmap_size(path) if is_bitmap(path) else picture_size(path)
 
 
 def find_parts(folder: Path) -> Iterator[tuple[str, Part]]:

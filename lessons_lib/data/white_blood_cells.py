@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image
 
+from .bitmaps import bitmap_size, read_bitmap
 from .checks import check_size
-from .errors import DataError
 from .files import read_label_pixels
 from .labelled import LabelledPicture, LabelledPictures, look_up, pair, table
 from .nuclei import is_test
@@ -70,9 +69,8 @@ class BitmapPicture(LabelledPicture):
     """A picture stored as Windows bitmap."""
 
     def size(self) -> tuple[int, int]:
-        """(height, width) of the decoded picture: headers of bitmaps are read nowhere else."""
-        height, width = read_bitmap(self.image).shape[:2]
-        return height, width
+        """(height, width), from the picture's header."""
+        return bitmap_size(self.image)
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         pixels = read_bitmap(self.image)
@@ -121,16 +119,3 @@ def find_cells(folder: Path) -> Part:
 def read_cell_labels(path: Path) -> np.ndarray:
     """Classes uint8 (H, W) of a label file with 0, 128 and 255."""
     return look_up(path, read_label_pixels(path), CLASSES, "0, 128 and 255 only")
-
-
-def read_bitmap(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) of a Windows bitmap.
-
-    Raises:
-        DataError: The file is unreadable, truncated, or no bitmap.
-    """
-    try:
-        with Image.open(path, formats=["BMP"]) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be decoded as BMP ({error})") from error

@@ -9,7 +9,7 @@ from .consensus import Consensus, consensus
 from .counts import ThresholdScores
 from .cvae import CVAE, Completer
 from .dense_aspp import DenseASPP
-from .depth_correction import DepthCorrectionNet, depth_loss, hide_blocks
+from .depth_correction import DepthCorrectionNet, depth_loss, hide_blocks, measured_median
 from .diversity import best_of_n, generalized_energy_distance, mask_distances
 from .expanding import PredictionNet, expand_features
 from .fusion import RGBDNet
@@ -71,6 +71,7 @@ __all__ = [
     "log_likelihood",
     "mask_distances",
     "mean_absolute_error",
+    "measured_median",
     "numpy_noise",
     "precision_recall",
     "s_measure",

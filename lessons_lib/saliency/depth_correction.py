@@ -16,20 +16,24 @@ EXTREMES = (0.02, 0.98)
 class DepthCorrectionNet(nn.Module):
     """An encoder, and four convolutions over its stages enlarged and concatenated (Zhang et al., 2020, section 3.3).
 
-    The last convolutions also see the image and the depth themselves, and what they give is added to the logit of
-    the depth where there is one: the network begins with what the sensor says and learns to correct it. The paper does
-    not say how its decoder keeps fine detail.
+    Two departures. The last convolutions also see the image and the depth themselves, and what they give is added to
+    the logit of the depth where there is one: the network begins with what the sensor says and learns to correct it;
+    the paper does not say how its decoder keeps fine detail. And all that it sees of the depth is a median of the
+    measured values around each pixel: what is asked of it later is the sensor's own, noisy value, and the noise of
+    a single pixel cannot be copied from the median of 25.
 
     Args:
         backbone: of :class:`~lessons_lib.saliency.Encoder`.
         channels: of the decoder.
+        median: side of the median's window, odd, px; 1 shows the network the depth as it is.
 
     ``forward(image (B, 3, H, W), depth (B, 1, H, W))`` → refined nearness (B, 1, H, W) in (0, 1). ``depth`` is
     relative, 1 = nearest, 0 = not measured.
     """
 
-    def __init__(self, backbone: str = "vgg16", channels: int = 32) -> None:
+    def __init__(self, backbone: str = "vgg16", channels: int = 32, *, median: int = 5) -> None:
         super().__init__()
+        self.median = median
         self.encoder = Encoder(backbone, 4)
         self.reduce = nn.ModuleList(
             nn.Conv2d(width, channels, 1) for width in self.encoder.channels
@@ -42,6 +46,7 @@ class DepthCorrectionNet(nn.Module):
         )
 
     def forward(self, image: Tensor, depth: Tensor) -> Tensor:
+        depth = measured_median(depth, self.median)
         both = torch.cat([image, depth], 1)
         maps = self.encoder(both)
         size = maps[0].shape[-2:]
@@ -49,6 +54,29 @@ class DepthCorrectionNet(nn.Module):
         features = enlarge(self.mix(torch.cat(parts, 1)), image.shape[-2:])
         measured = torch.logit(depth.clamp(*EXTREMES)) * (depth > 0)
         return (self.last(torch.cat([features, both], 1)) + measured).sigmoid()
+
+
+def measured_median(depth: Tensor, window: int) -> Tensor:
+    """Median of the measured values (those above 0) around each pixel; 0 where the window holds none.
+
+    Of an even number of values the lower one of the middle two is taken. Beyond the border the outermost pixels go on.
+
+    Args:
+        depth: (B, 1, H, W), 0 = not measured.
+        window: side, odd, px.
+
+    Raises:
+        ValueError: for a window that is even or below 1.
+    """
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"window is {window}; it must be odd and at least 1")
+    if window == 1:
+        return depth
+    reach = window // 2
+    padded = F.pad(depth, (reach, reach, reach, reach), mode="replicate")
+    around = padded.unfold(2, window, 1).unfold(3, window, 1).flatten(4)  # (B, 1, H, W, window²)
+    median = torch.where(around > 0, around, torch.nan).nanmedian(-1).values
+    return torch.nan_to_num(median, nan=0.0)
 
 
 def depth_loss(
@@ -77,7 +105,7 @@ def depth_loss(
     }
 
 
-def hide_blocks(depth: Tensor, share: float = 0.3, side: int = 8) -> Tensor:
+def hide_blocks(depth: Tensor, share: float = 0.15, side: int = 8) -> Tensor:
     """Depth with random blocks set to 0, "not measured": what a network has to fill in, it cannot copy.
 
     Args:

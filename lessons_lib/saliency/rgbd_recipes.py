@@ -37,6 +37,8 @@ SMALL = {
     "dropout": 0.0,
     "correct_depth": True,
     "depth_target": "hidden",
+    "median": 5,
+    "boundary": 0.0,
     "loss": "entropy",
     "kl_weight": 0.002,
     "annealing_steps": 300,
@@ -53,15 +55,17 @@ SMALL = {
 class RGBDUCNet(Recipe):
     """UC-Net on rendered scenes whose annotators disagree.
 
-    Options: those of :class:`~lessons_lib.saliency.UCNet`; ``depth_target``, what DepthCorrectionNet learns from:
-        ``"sensor"``
-    (the sensor's depth, as published), ``"hidden"`` (the same, but blocks of it are hidden from the network's input,
-    which can then not copy; ours) or ``"true"`` (known for rendered scenes only); ``loss``: ``"entropy"`` (paper) or
-    ``"structure"`` (released); ``kl_weight``, on a cross-entropy that is a mean over pixels; ``gsnn``, weight of the
-    loss with draws from the prior (Sohn, Lee, Yan, 2015, section 3.4; 0.6 in the released code, the rest for the
-    posterior's); ``annotator``, to train with one annotator only; ``labels``: ``"drawn"``, or ``"hidden"`` for that
-    annotation and three more, found by hiding objects; ``distinct``, number of scenes that are seen again and again,
-    0 = never twice; ``samples`` drawn and ``validation`` scenes at evaluation.
+    Options: those of :class:`~lessons_lib.saliency.UCNet`, and
+
+    * ``depth_target``: what DepthCorrectionNet learns from: ``"sensor"`` (the sensor's depth, as published), ``"hidden"``
+      (the same, but blocks of it are hidden from the network's input, which cannot copy them) or ``"true"`` (known
+      for rendered scenes only); ``boundary``: weight of :func:`~lessons_lib.saliency.boundary_iou_loss`;
+    * ``loss``: ``"entropy"`` (paper) or ``"structure"`` (released); ``kl_weight``, on a cross-entropy that is a mean
+      over pixels; ``gsnn``, weight of the loss with draws from the prior (Sohn, Lee, Yan, 2015, section 3.4; 0.6 in
+      the released code, the rest for the posterior's);
+    * ``annotator``, to train with one annotator only; ``labels``: ``"drawn"``, or ``"hidden"`` for that annotation and
+      three more, found by hiding objects; ``distinct``: number of scenes, seen again and again; 0 = never twice;
+    * ``samples`` drawn and ``validation`` scenes at evaluation.
     """
 
     name = "rgbd-ucnet"
@@ -126,6 +130,7 @@ class RGBDUCNet(Recipe):
             latent_variant=options["latent_variant"],
             noise=options["noise"],
             correct_depth=options["correct_depth"],
+            median=options["median"],
             dilations=DILATIONS,
             dropout=options["dropout"],
             width=16,
@@ -161,7 +166,7 @@ class RGBDUCNet(Recipe):
             terms["kl"] = options["kl_weight"] * annealed * outputs["kl"].mean()
         if "refined" in outputs:
             known = nearness(batch["true_depth"]) if options["depth_target"] == "true" else depth
-            found = depth_loss(outputs["refined"], known, image, boundary=0.1)
+            found = depth_loss(outputs["refined"], known, image, options["boundary"])
             terms |= {name: 0.3 * value.mean() for name, value in found.items()}
         return terms
 

@@ -47,6 +47,7 @@ class UCNet(nn.Module):
         noise: ``"pixel"`` or ``"vector"``: see :func:`~lessons_lib.saliency.expand_features`. The released network
             takes a vector only.
         correct_depth: whether there is a DepthCorrectionNet (paper) or a depth decoder (released).
+        median: of :class:`~lessons_lib.saliency.DepthCorrectionNet`.
         dilations, dropout: of :class:`~lessons_lib.saliency.DenseASPP`. Dropout at test time makes samples where
             there is no latent variable (Gal and Ghahramani, 2016).
         latent_variant: of PriorNet and PosteriorNet, where it is not that of the rest.
@@ -68,6 +69,7 @@ class UCNet(nn.Module):
         prior: Prior = "learned",
         noise: Literal["pixel", "vector"] | None = None,
         correct_depth: bool = True,
+        median: int = 5,
         dilations: Sequence[int] = DILATIONS,
         dropout: float = 0.0,
         latent_variant: Variant | None = None,
@@ -99,7 +101,11 @@ class UCNet(nn.Module):
             if self.latent
             else None
         )
-        self.depth_net = DepthCorrectionNet(backbone, channels) if paper and correct_depth else None
+        self.depth_net = (
+            DepthCorrectionNet(backbone, channels, median=median)
+            if paper and correct_depth
+            else None
+        )
         self.saliency_net = SaliencyNet(
             4 + (0 if paper else self.latent),
             variant,

@@ -1,10 +1,8 @@
 /* Samples drawn one at a time, their votes, and what the annotators drew. */
 
-/** Which pixels a sample, in 15ths, calls salient: those at twice its mean or above, and above 0. */
+/** Which pixels a stored sample calls salient: a bit of its own. */
 function votesOf(sample) {
-  const total = sample.reduce((sum, v) => sum + v, 0);
-  const limit = Math.min(2 * total, 15 * sample.length);
-  return Uint8Array.from(sample, (v) => (v > 0 && v * sample.length >= limit ? 1 : 0));
+  return Uint8Array.from(sample, (v) => v >> 3);
 }
 
 /** Intersection over union of two masks of 0 and 1. */
@@ -166,7 +164,7 @@ function render({ model, el }) {
       drawn: annotations[k],
       binary,
       plain: mixed(picture, new Float64Array(size), [0, 0, 0]),
-      sample: mixed(picture, Float64Array.from(samples[k][taken - 1], (v) => (0.9 * v) / 15), colour, 0.45),
+      sample: mixed(picture, Float64Array.from(samples[k][taken - 1], (v) => (0.9 * (v & 7)) / 7), colour, 0.45),
       votes: mixed(picture, votes, [255, 255, 255], 0),
       agreed: mixed(picture, Float64Array.from(binary, (v) => 0.55 * v), [255, 255, 255], 0.6),
     };

@@ -12,8 +12,10 @@ from PIL import Image, ImageDraw
 from lessons_lib.widgets import encode, labels, still
 from lessons_lib.widgets.figure import Figure
 
-LEVELS = 15
-"""A stored sample has the values 0, 1/15, …, 1."""
+LEVELS = 7
+"""A stored sample has the values 0, 1/7, …, 1: what networks put out is mostly near the ends."""
+VOTE = 8
+"""Added to the stored value of a pixel that its sample calls salient."""
 HIT = 0.5
 """IoU from which a sample counts as an annotator's object."""
 LEAST, MOST = 0.05, 0.95
@@ -32,7 +34,7 @@ class SampleVote(Figure):
 
     Args:
         images: Pictures (n, 3, H, W) in [0, 1], at most 12 of at most 16,384 pixels.
-        samples: Saliency maps (n, N, H, W) in [0, 1], at most 64 a picture; stored in 16 levels.
+        samples: Saliency maps (n, N, H, W) in [0, 1], at most 64 a picture; stored in 8 levels.
         annotations: (n, A, H, W), one map an annotator, salient where above ½; at most 6.
         names: Of the A annotators.
         alt: What the figure shows; default: a sentence with its numbers.
@@ -53,7 +55,7 @@ class SampleVote(Figure):
     threshold = traitlets.Float(0.5).tag(sync=True)
 
     pictures = traitlets.List(traitlets.Dict()).tag(sync=True)
-    samples = traitlets.Bytes().tag(sync=True)  # labels.runs of (n, N, H, W) in 15ths
+    samples = traitlets.Bytes().tag(sync=True)  # labels.runs of (n, N, H, W): 7ths, and VOTE
     annotations = traitlets.Bytes().tag(sync=True)  # labels.runs of (n, A, H, W), 0 or 1
     count = traitlets.Int(0).tag(sync=True)  # N
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -85,7 +87,7 @@ class SampleVote(Figure):
             raise ValueError(f"names is {names!r}; expected {drawn_by.shape[1]} names")
         super().__init__(
             pictures=[labels.image_state(encode.check_image(image)) for image in given],
-            samples=labels.runs(np.rint(maps * LEVELS).astype(np.uint8)),
+            samples=labels.runs((np.rint(maps * LEVELS) + VOTE * votes_of(maps)).astype(np.uint8)),
             annotations=labels.runs((drawn_by > 0.5).astype(np.uint8)),
             count=maps.shape[1],
             names=[str(name) for name in names],
@@ -112,7 +114,7 @@ class SampleVote(Figure):
 
     def stored_samples(self) -> np.ndarray:
         """Return the samples as the page sees them, float64 (n, N, H, W) in [0, 1]."""
-        return self._unpack(self.samples, self.count) / LEVELS
+        return self._unpack(self.samples, self.count) % VOTE / LEVELS
 
     def stored_annotations(self) -> np.ndarray:
         """Return what the annotators drew, bool (n, A, H, W)."""
@@ -120,9 +122,7 @@ class SampleVote(Figure):
 
     def votes(self) -> np.ndarray:
         """Return whether each sample of the shown picture calls a pixel salient, bool (N, H, W)."""
-        maps = self.stored_samples()[self.picture]
-        limit = np.minimum(2 * maps.mean((1, 2), keepdims=True), 1)
-        return (maps >= limit - 1e-12) & (maps > 0)
+        return self._unpack(self.samples, self.count)[self.picture] >= VOTE
 
     def hits(self) -> list[int]:
         """Return how many of the drawn samples hit each annotator's object, and how many none."""
@@ -161,6 +161,16 @@ class SampleVote(Figure):
         first = self.pictures[0]
         shape = len(self.pictures), maps, first["height"], first["width"]
         return labels.unpack_runs(packed).reshape(shape)
+
+
+def votes_of(maps: np.ndarray) -> np.ndarray:
+    """Whether a sample calls a pixel salient: where it reaches twice its mean, 1 at most, and is above 0.
+
+    Args:
+        maps: (..., H, W) in [0, 1].
+    """
+    limit = np.minimum(2 * maps.mean((-2, -1), keepdims=True), 1)
+    return (maps >= limit) & (maps > 0)
 
 
 def _check_maps(name: str, values: Any, shape: tuple[int, int, int], most: int) -> np.ndarray:

@@ -455,6 +455,30 @@ def test_a_pixel_claims_others_in_chapter_12(built: Path, browser: Any) -> None:
         assert visit.complaints == []
 
 
+def test_a_map_is_painted_in_chapter_13(built: Path, browser: Any) -> None:
+    """A stroke lowers MAE or raises it, undo takes it back, and the outline alone pleases only the boundary F."""
+    with Visit(browser, built / "book/13_saliency_metrics.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-painter[data-ready=true]")
+        figure.wait_for()
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        before = figure.get_attribute("data-mae")
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.1)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.6, steps=4)
+        page.mouse.up()
+        page.wait_for_selector(".pti-painter[data-steps='1']")
+        assert float(figure.get_attribute("data-mae")) > float(before)
+        figure.get_by_role("button", name="Undo").click()
+        page.wait_for_selector(f".pti-painter[data-mae='{before}']")
+        figure.get_by_role("button", name="outline only").click()
+        page.wait_for_selector(".pti-painter[data-solved='true']")
+        assert float(figure.get_attribute("data-f")) < 0.6
+        assert visit.complaints == []
+
+
 def test_gamma_turns_the_easy_negatives_down_in_chapter_9(built: Path, browser: Any) -> None:
     """From the cross-entropy to the paper's gamma the positives' share of the gradient multiplies."""
     with Visit(browser, built / "book/09_one_stage.html", 1280, "light") as visit:

@@ -206,7 +206,7 @@ def test_bmp_of_one_and_three_channels_and_broken(tmp_path: Path) -> None:
     assert np.allclose(dataset[0]["depth"][0], LEAST + (1 - LEAST) * near / 255, atol=1e-6)
     assert stored_size(folder / "depth" / "000001_left.bmp") == SIZE
     cut(folder / "depth" / "000001_left.bmp", 200)
-    with pytest.raises(DataError, match=r"000001_left\.bmp: cannot be decoded"):
+    with pytest.raises(DataError, match=r"000001_left\.bmp: cannot be decoded as BMP"):
         dataset[1]
     (folder / "depth" / "000001_left.bmp").write_bytes(b"BM12")
     with pytest.raises(DataError, match="truncated BMP, 4 bytes"):

@@ -9,6 +9,7 @@ from lessons_lib.saliency import (
     brightness,
     depth_loss,
     hide_blocks,
+    measured_median,
     smoothness_loss,
     structure_loss,
 )
@@ -145,3 +146,25 @@ def test_bad_input_is_named():
         structure_loss(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 5))
     with pytest.raises(ValueError, match="window is 4"):
         structure_loss(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4), 4)
+
+
+@pytest.mark.parametrize("window", [3, 5])
+def test_median_of_what_was_measured(window):
+    depth = random_maps(8, 2, 1, 9, 8)
+    depth[depth < 0.4] = 0
+    depth[1, 0, :6, :6] = 0
+    reach = window // 2
+    padded = np.pad(depth[:, 0].numpy(), ((0, 0), (reach, reach), (reach, reach)), "edge")
+    expected = np.zeros((2, 9, 8), np.float32)
+    for b in range(2):
+        for y in range(9):
+            for x in range(8):
+                values = np.sort(padded[b, y : y + window, x : x + window].ravel())
+                values = values[values > 0]
+                if len(values):
+                    expected[b, y, x] = values[(len(values) - 1) // 2]
+    assert np.array_equal(measured_median(depth, window)[:, 0].numpy(), expected)
+    assert expected[1, 2, 2] == 0
+    assert torch.equal(measured_median(depth, 1), depth)
+    with pytest.raises(ValueError, match="window is 4"):
+        measured_median(depth, 4)

@@ -47,8 +47,9 @@ def given() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def points(figure: SampleVote) -> tuple[list[list[int]], list[list[int]]]:
-    """Samples in 15ths and annotations of the shown picture, as flat lists."""
-    maps = np.rint(15 * figure.stored_samples()[figure.picture]).astype(int)
+    """Stored samples and annotations of the shown picture, as flat lists."""
+    maps = np.rint(7 * figure.stored_samples()[figure.picture]) + 8 * figure.votes()
+    maps = maps.astype(int)
     drawn = figure.stored_annotations()[figure.picture].astype(int)
     return maps.reshape(len(maps), -1).tolist(), drawn.reshape(len(drawn), -1).tolist()
 
@@ -60,7 +61,7 @@ def test_the_page_votes_as_the_library(call: Call, given: Any, picture: int) -> 
     code = "v.maps.map((s) => [...m.votesOf(s)])"
     votes = np.array(call(SampleVote._esm, code, maps=maps)).reshape(-1, *SIZE)
     assert np.array_equal(votes, figure.votes())
-    theirs = consensus(torch.from_numpy(figure.stored_samples()[picture]))
+    theirs = consensus(torch.from_numpy(given[1][picture]))
     assert np.array_equal(votes.mean(0) > 0.5, theirs.binary.numpy())
     np.testing.assert_allclose(votes.mean(0), theirs.share.numpy(), atol=1e-6)
     for taken in (1, 5, 12):
@@ -95,7 +96,7 @@ def test_awkward_samples_vote_sensibly(call: Call) -> None:
 def test_what_is_stored_comes_back(given: Any) -> None:
     images, samples, annotations = given
     figure = SampleVote(torch.from_numpy(images), torch.from_numpy(samples), annotations > 0)
-    assert np.abs(figure.stored_samples() - samples).max() <= 0.5 / 15 + 1e-9
+    assert np.abs(figure.stored_samples() - samples).max() <= 0.5 / 7 + 1e-9
     assert np.array_equal(figure.stored_annotations(), annotations > 0)
 
 
