@@ -61,6 +61,12 @@ HEADLINES = (
     "sticks-discriminative",
     "sticks-spatial",
     "discs-spatial",
+    "digits-vae",
+    "digits-cvae",
+    "rgbd-deterministic",
+    "rgbd-mcdropout",
+    "rgbd-vae",
+    "rgbd-ucnet",
 )
 
 
@@ -107,6 +113,36 @@ def test_a_learned_sigma_beats_the_best_fixed_one(center: str) -> None:
     others = [r for r in own if r.get("variant", "").startswith("fixed-learned-margin")]
     assert len(others) >= 2
     assert all(r["metrics"]["AP"] < scores_of(own, "fixed-learned", "AP") for r in others)
+
+
+def three_seeds(name: str, metric: str, variant: str | None = None) -> list[float]:
+    """A measure of the quick runs of a recipe, by seed."""
+    runs = [entry_of(path) for path in LEDGER]
+    own = [r for r in runs if r["recipe"] == name and r["preset"] == "quick"]
+    found = {r["seed"]: r["metrics"][metric] for r in own if r.get("variant") == variant}
+    assert found.keys() == {0, 1, 2}
+    return [found[seed] for seed in range(3)]
+
+
+def test_many_answers_fit_many_annotators() -> None:
+    """Chapter 15: the CVAE's energy distance is at most 0.8 of Monte-Carlo dropout's, seed by seed."""
+    own, dropout = (
+        three_seeds(f"rgbd-{name}", "energy_distance") for name in ("ucnet", "mcdropout")
+    )
+    assert all(a <= 0.8 * b for a, b in zip(own, dropout, strict=True))
+
+
+def test_several_completions_beat_one() -> None:
+    """Chapter 14: the best of 16 draws of the CVAE is closer than the one answer of a network of its size."""
+    many = three_seeds("digits-cvae", "best_of_16")
+    one = three_seeds("digits-cvae", "error", "deterministic")
+    assert all(a < b for a, b in zip(many, one, strict=True))
+
+
+def test_depth_error_falls() -> None:
+    """Chapter 15: by 30 % at least, with no truth to learn from; the run with the truth is a variant."""
+    before, after = (three_seeds("rgbd-ucnet", f"depth_{name}") for name in ("before", "after"))
+    assert all(b <= 0.7 * a for a, b in zip(before, after, strict=True))
 
 
 def scores_of(runs: list[dict[str, Any]], variant: str, name: str) -> float:

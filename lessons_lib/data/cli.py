@@ -24,7 +24,7 @@ from .labelled_check import check_labelled
 from .nuclei_check import check_nuclei
 from .paths import root as data_root
 from .penn_fudan import check_people
-from .rgbd_saliency import check_saliency
+from .rgbd_check import check_saliency
 from .voc_xml import COUNTING
 
 CHECKS: dict[str, Callable[..., Report]] = {

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.checking import NotYet, call, close, numbers
+from lessons_lib.exercises.checking import NotYet, call, close, number, numbers
 from lessons_lib.saliency.boundary_f import boundary_f_measure
 from lessons_lib.saliency.region_f import f_measure
 
@@ -114,7 +114,7 @@ def check_boundary_f(function: Callable[[Tensor, Tensor, float], Any]) -> bool:
             answer = call(
                 function, torch.from_numpy(predicted.copy()), torch.from_numpy(truth.copy()), radius
             )
-            (yours,) = numbers(np.atleast_1d(np.asarray(answer, dtype=float)), "boundary_f")
+            yours = number(answer, "boundary_f")
             tolerance = radius / math.hypot(30, 40)
             # the last digit of the product must not decide about a distance that is the radius
             right = float(boundary_f_measure(predicted, truth, tolerance=tolerance + 1e-12))

@@ -16,7 +16,7 @@ def e_measure(prediction: Map, truth: Map, normalize: bool = False) -> Threshold
 
     Both binary maps are centred: a = prediction − its mean, b = truth − its mean. Each pixel is worth
     (1 + 2ab / (a² + b²))² / 4: 1 where both stand out alike, 0 where they are opposite (Fan et al.,
-    "Enhanced-alignment Measure for Binary Foreground Map Evaluation", 2018, eqs. 3-7). A pixel's value depends
+    "Enhanced-alignment Measure for Binary Foreground Map Evaluation", 2018). A pixel's value depends
     on nothing but whether it is predicted and whether it is salient, so four counts give the sum.
 
     As in the authors' code, the sum is divided by the number of pixels *less one*, so that a perfect map of few

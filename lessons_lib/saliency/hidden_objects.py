@@ -43,6 +43,7 @@ def hidden_labels(
     fill: Sequence[float],
     rounds: int = 3,
     threshold: float = 0.5,
+    least: float = 0.4,
 ) -> Tensor:
     """New annotations: hide what is salient, predict, hide that as well, and so on.
 
@@ -54,7 +55,9 @@ def hidden_labels(
         saliency: the annotation that there is, (B, 1, H, W).
         fill: of :func:`hide_salient`.
         rounds: new annotations a picture; three in the paper.
-        threshold: of what is hidden, and of the new annotations.
+        threshold: of the given annotation; of a new one in shares of the map's largest value, for what is second best
+            is found with little confidence.
+        least: a map that reaches this value nowhere has found nothing.
 
     Returns:
         float32 (B, 1 + rounds, 1, H, W), 0 or 1, the given annotation first. Where nothing more is found, the last
@@ -63,8 +66,9 @@ def hidden_labels(
     labels = [(saliency > threshold).float()]
     hidden = labels[0] > 0
     for _ in range(rounds):
-        found = predict(hide_salient(image, hidden.float(), fill), hidden) > threshold
-        found = found & ~hidden
+        maps = predict(hide_salient(image, hidden.float(), fill), hidden) * ~hidden
+        top = maps.amax((1, 2, 3), keepdim=True)
+        found = (maps > threshold * top) & (top >= least)
         nothing = ~found.flatten(1).any(1)[:, None, None, None]
         labels.append(torch.where(nothing, labels[-1], found.float()))
         hidden = hidden | found

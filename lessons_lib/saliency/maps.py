@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lessons_lib.data.bitmaps import read_bitmap
 from lessons_lib.data.errors import DataError
 from lessons_lib.data.files import PICTURE_SUFFIXES, PathLike, read_pixels, write_bytes
 
@@ -124,20 +125,8 @@ def _only(paths: list[Path], missing: str = "") -> Path:
 
 def _gray(path: Path) -> np.ndarray:
     """A picture as uint8 or uint16 (H, W); of colours the luminance."""
-    pixels = _read_bmp(path) if path.suffix.lower() == ".bmp" else read_pixels(path)
+    pixels = read_bitmap(path) if path.suffix.lower() == ".bmp" else read_pixels(path)
     return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-
-
-def _read_bmp(path: Path) -> np.ndarray:
-    """The library reads no BMP elsewhere; old saliency sets have them."""
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror or error})") from error
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if pixels is None:
-        raise DataError(f"{path}: cannot be decoded; expected a BMP picture")
-    return pixels[:, :, ::-1]
 
 
 def _names(names: Iterable[str]) -> str:

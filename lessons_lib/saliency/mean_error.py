@@ -8,7 +8,8 @@ from .pairs import Map, as_pairs
 
 
 def mean_absolute_error(prediction: Map, truth: Map, normalize: bool = False) -> Tensor:
-    """MAE: the mean of the absolute differences of prediction and truth (Perazzi et al., 2012, eq. 9).
+    """MAE: the mean of the absolute differences of prediction and truth (Perazzi et al., "Saliency
+    Filters", 2012).
 
     Args:
         prediction: float in [0, 1] or uint8, (B, 1, H, W) or (H, W); see :func:`as_pairs`.

@@ -33,6 +33,8 @@ PAPER = {
     "dropout": 0.0,
     "correct_depth": True,
     "depth_target": "sensor",
+    "median": 1,
+    "boundary": 1.0,
     "loss": "entropy",
     "kl_weight": 1.0,
     "annealing_steps": 0,
@@ -56,7 +58,8 @@ class NJU2KUCNet(RGBDUCNet):
     published network made, which is not at hand. The rate falls with a power of 0.9 (paper: times 0.9 each round,
     to 4 % at the end) or stays (the code means to take a tenth off it after 80 rounds). AdamW without decay is
     Adam; its β1 is 0.9, in the code 0.5. No sum of squared parameters is added. Each loss is a mean over pixels,
-    so that the weight of the KL term is not what it is in a sum. Labels and depth are scaled by nearest neighbour.
+    so that the weight of the KL term is not what it is in a sum. The depth's term is the paper's in both presets.
+    Labels and depth are scaled by nearest neighbour.
 
     Options: as in :class:`~lessons_lib.saliency.rgbd_recipes.RGBDUCNet`; ``pretrained``; ``test``, a set of
     :class:`~lessons_lib.data.RGBDSaliency` to measure on. Measures are those of the papers, at the picture's own
@@ -92,6 +95,7 @@ class NJU2KUCNet(RGBDUCNet):
             "variant": "released",
             "backbone": "resnet50",
             "latent": 3,
+            "boundary": 0.0,
             "loss": "structure",
             "kl_weight": 10.0,
             "annealing_steps": 100 * 2185 // 10,
@@ -107,6 +111,7 @@ class NJU2KUCNet(RGBDUCNet):
             backbone=options["backbone"],
             prior=options["prior"],
             correct_depth=options["correct_depth"],
+            median=options["median"],
             dropout=options["dropout"],
             annealing_steps=options["annealing_steps"],
         )

@@ -19,7 +19,7 @@ def f_measure(
     """F = (1 + β²) · precision · recall / (β² · precision + recall), of the map cut at 256 thresholds.
 
     β² = 0.3 counts precision more than recall (Achanta et al., "Frequency-tuned Salient Region Detection",
-    2009, section 4.2, where the adaptive threshold, twice the mean, comes from too). No threshold that finds
+    2009, where the adaptive threshold, twice the mean, comes from too). No threshold that finds
     nothing right scores more than 0: so do all of a truth without a salient pixel, whatever is predicted.
 
     Args:

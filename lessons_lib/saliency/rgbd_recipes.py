@@ -57,8 +57,8 @@ class RGBDUCNet(Recipe):
 
     Options: those of :class:`~lessons_lib.saliency.UCNet`, and
 
-    * ``depth_target``: what DepthCorrectionNet learns from: ``"sensor"`` (the sensor's depth, as published), ``"hidden"``
-      (the same, but blocks of it are hidden from the network's input, which cannot copy them) or ``"true"`` (known
+    * ``depth_target``: what DepthCorrectionNet learns from: ``"sensor"`` (the sensor's depth, as published),
+      ``"hidden"`` (the same, but blocks of it are hidden from the input, which cannot be copied) or ``"true"`` (known
       for rendered scenes only); ``boundary``: weight of :func:`~lessons_lib.saliency.boundary_iou_loss`;
     * ``loss``: ``"entropy"`` (paper) or ``"structure"`` (released); ``kl_weight``, on a cross-entropy that is a mean
       over pixels; ``gsnn``, weight of the loss with draws from the prior (Sohn, Lee, Yan, 2015, section 3.4; 0.6 in

@@ -54,7 +54,7 @@ def s_measure(prediction: Map, truth: Map, normalize: bool = False, alpha: float
     S_object compares means and spreads: μ · O_FG + (1 − μ) · O_BG, where μ is the salient share of the picture, and
     O = 2x̄ / (x̄² + 1 + σ) of the prediction on the object (FG), and of 1 − prediction outside (BG). S_region cuts
     both maps into four at the object's centre, and weights the structural similarity of each quarter by its area
-    (Fan et al., "Structure-measure: A New Way to Evaluate Foreground Maps", 2017, eqs. 2-7).
+    (Fan et al., "Structure-measure: A New Way to Evaluate Foreground Maps", 2017).
 
     As in the authors' code: an empty truth scores 1 − mean, a full one the mean of the prediction; a quarter
     in which prediction and truth are constant scores 1. In pysodmetrics (1.6) two things differ: there rounding

@@ -20,7 +20,7 @@ def weighted_f_measure(
 ) -> Tensor:
     """F from weighted errors of the gray map, without a threshold.
 
-    Three steps (Margolin, Zelnik-Manor and Tal, "How to Evaluate Foreground Maps?", 2014, section 4): an error in
+    Three steps (Margolin, Zelnik-Manor and Tal, "How to Evaluate Foreground Maps?", 2014): an error in
     the object counts less if its neighbours are right (a Gaussian of 7 × 7 pixels, σ = 5, averages the errors;
     pixels outside the object lend it the error of the nearest pixel inside). An error outside counts once at
     the object's border, and nearly twice far from it (half of the way is gone after 5 pixels). Then precision and

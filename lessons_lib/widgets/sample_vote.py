@@ -34,7 +34,7 @@ class SampleVote(Figure):
 
     Args:
         images: Pictures (n, 3, H, W) in [0, 1], at most 12 of at most 16,384 pixels.
-        samples: Saliency maps (n, N, H, W) in [0, 1], at most 64 a picture; stored in 8 levels.
+        samples: Saliency maps (n, N, H, W) in [0, 1], at most 64 a picture; stored in 8 levels, and the votes exactly.
         annotations: (n, A, H, W), one map an annotator, salient where above ½; at most 6.
         names: Of the A annotators.
         alt: What the figure shows; default: a sentence with its numbers.

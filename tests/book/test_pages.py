@@ -479,6 +479,40 @@ def test_a_map_is_painted_in_chapter_13(built: Path, browser: Any) -> None:
         assert visit.complaints == []
 
 
+def test_a_walk_through_the_planes_of_chapter_14(built: Path, browser: Any) -> None:
+    """Keys and mouse change the digit, every plane answers, and questions give other answers."""
+    with Visit(browser, built / "book/14_autoencoder_to_cvae.html", 1280, "light") as visit:
+        page = visit.page
+        figure = page.locator(".pti-walk[data-ready=true]")
+        figure.wait_for()
+        canvas = figure.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        ink = figure.get_attribute("data-ink")
+        canvas.focus()
+        page.keyboard.press("Shift+ArrowLeft")
+        changed = "ink => document.querySelector('.pti-walk').dataset.ink !== ink"
+        page.wait_for_function(changed, arg=ink)
+        figure.get_by_role("radio", name="VAE", exact=True).check(force=True)
+        page.wait_for_selector(".pti-walk[data-plane='1']")
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5, steps=4)
+        page.mouse.up()
+        page.wait_for_timeout(100)
+        figure.get_by_role("radio", name="CVAE").check(force=True)
+        page.wait_for_selector(".pti-walk[data-plane='2'][data-x='0.000']")
+        ink = figure.get_attribute("data-ink")
+        slider = figure.get_by_role("slider", name="question")
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector(".pti-walk[data-question='1']")
+        assert figure.get_attribute("data-ink") != ink
+        figure.get_by_role("radio", name="decoded digits").check(force=True)
+        page.wait_for_selector(".pti-walk[data-look='decoded']")
+        assert visit.complaints == []
+
+
 def test_gamma_turns_the_easy_negatives_down_in_chapter_9(built: Path, browser: Any) -> None:
     """From the cross-entropy to the paper's gamma the positives' share of the gradient multiplies."""
     with Visit(browser, built / "book/09_one_stage.html", 1280, "light") as visit:

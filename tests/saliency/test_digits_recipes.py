@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lessons_lib.recipes import get_recipe
+from lessons_lib.saliency import DiagonalGaussian
 from lessons_lib.saliency.digits_recipes import answer_errors, noise_of
 from lessons_lib.training import collate, fit
 from lessons_lib.training.evaluate import evaluate_model
@@ -94,6 +95,9 @@ def test_terms_of_the_cvae_count_hidden_pixels(share: float) -> None:
 
     right = (1 - share) * nats(out["logits"])
     assert terms["reconstruction"].item() == pytest.approx(right, rel=1e-4, abs=1e-6)
+    posterior = DiagonalGaussian(out["mean"], out["log_variance"])
+    divergence = posterior.kl(prior).mean().item()
+    assert terms["kl"].item() == pytest.approx((1 - share) * divergence, rel=1e-4, abs=1e-7)
     if share:
         guessed = nats(model.decode(batch["image"], code))
         assert terms["from_prior"].item() == pytest.approx(share * guessed, rel=1e-4)

@@ -117,7 +117,7 @@ def test_what_cannot_be_scored_is_named_and_the_rest_is(
     lines = err.splitlines()
     assert any("0.jpg: so is 0.png called" in line for line in lines)
     assert any("1.png: truncated PNG" in line for line in lines)
-    assert any("2.bmp: cannot be decoded" in line for line in lines)
+    assert any("2.bmp: truncated BMP" in line for line in lines)
     assert any("no map 3" in line for line in lines)
     assert "lessons: note: without a truth, not scored: extra" in lines
     assert len(lines) == 5
@@ -150,6 +150,17 @@ def test_other_sizes_colours_and_sixteen_bits(folders: tuple[Path, Path], tmp_pa
     # a red map is as gray as its luminance; stretched, it is what it was, to rounding
     assert report.rows["3"]["MAE"] == pytest.approx(plain.rows["3"]["MAE"], abs=0.01)
     assert report.rows["2"]["S"] == pytest.approx(plain.rows["2"]["S"], abs=0.1)
+
+
+def test_gray_truths_and_sixteen_bits_as_they_are(tmp_path: Path) -> None:
+    for part in ("maps", "truths"):
+        (tmp_path / part).mkdir()
+    wide = np.array([[0, 20_000, 40_000, 65_535]] * 3, np.uint16)
+    Image.fromarray(wide).save(tmp_path / "maps" / "a.png")
+    Image.fromarray(np.array([[0, 128, 129, 255]] * 3, np.uint8)).save(tmp_path / "truths/a.png")
+    report = score_maps(tmp_path / "maps", tmp_path / "truths", normalize=False)
+    mistakes = np.array([0, 20_000, 65_535 - 40_000, 0]) / 65_535  # 128 is not salient, 129 is
+    assert report.scores["MAE"] == pytest.approx(mistakes.mean(), abs=1e-12)
 
 
 def test_many_names_are_cut_short(folders: tuple[Path, Path]) -> None:

@@ -93,6 +93,29 @@ def test_awkward_samples_vote_sensibly(call: Call) -> None:
     assert figure.hits()[3] == 1  # the black one hits nobody
 
 
+def test_a_hit_is_an_iou_of_a_half(call: Call) -> None:
+    """Of 12 pixels a sample covers 6 (IoU 1/2, a hit) or 5 (no hit); outside it covers none."""
+    truth = np.zeros((5, 6))
+    truth[1:3] = 1
+    half, less = np.zeros((2, 5, 6))
+    half[1], less[1, :5] = 1, 1
+    figure = SampleVote(np.zeros((1, 3, 5, 6)), [[half, less]], [[truth]], names=["one"], drawn=2)
+    assert figure.hits() == [1, 1]
+    masks, drawn = (v.reshape(len(v), -1).tolist() for v in (figure.votes() * 1, truth[None]))
+    assert call(SampleVote._esm, "m.hitsOf(v.votes, v.drawn)", votes=masks, drawn=drawn) == [1, 1]
+
+
+def test_half_of_the_votes_is_no_majority(open_page: Open) -> None:
+    left, right = np.zeros((2, 8, 8))
+    left[:, :4], right[:, 2:6] = 1, 1
+    figure = SampleVote(np.zeros((1, 3, 8, 8)), [[left, right]], [[left]], names=["one"], drawn=2)
+    page = open_page(figure)
+    assert data(page, "agreed") == "16"  # where both say so
+    set_slider(page, "threshold", 0.45)
+    wait_for(page, "threshold", "0.45")
+    assert data(page, "agreed") == "48"
+
+
 def test_what_is_stored_comes_back(given: Any) -> None:
     images, samples, annotations = given
     figure = SampleVote(torch.from_numpy(images), torch.from_numpy(samples), annotations > 0)
