@@ -148,7 +148,11 @@ def _digit(values: np.ndarray) -> Image.Image:
     return whole
 
 
-def _layers(decoder: Iterable[Any], name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+_Layer = tuple[np.ndarray, np.ndarray]
+"""Weights (in, out) and biases (out,)."""
+
+
+def _layers(decoder: Iterable[Any], name: str) -> list[_Layer]:
     """Weights (in, out) and biases (out,) of the linear layers."""
     found = []
     for module in decoder:
@@ -159,6 +163,26 @@ def _layers(decoder: Iterable[Any], name: str) -> list[tuple[np.ndarray, np.ndar
     if not found or found[-1][0].shape[1] != PIXELS:
         raise ValueError(f"{name} is no decoder of {PIXELS} pixels; expected linear layers")
     return found
+
+
+def _grid(middle: np.ndarray, half: float, steps: int = 25) -> np.ndarray:
+    """Points (steps², 2) over a square of the plane."""
+    along = np.linspace(-half, half, steps)
+    return middle + np.stack(np.meshgrid(along, along), -1).reshape(-1, 2)
+
+
+def _heard(layers: list[_Layer], inputs: np.ndarray) -> list[_Layer]:
+    """The layers without the units that stay silent for all inputs (P, in): a plane needs half of them."""
+    heard = list(layers)
+    for k in range(len(heard) - 1):
+        weight, bias = heard[k]
+        inputs = np.maximum(inputs @ weight + bias, 0)
+        kept = inputs.max(0) > 0
+        kept[0] = True  # a layer may not be empty
+        after, its_bias = heard[k + 1]
+        heard[k], heard[k + 1] = (weight[:, kept], bias[kept]), (after[kept], its_bias)
+        inputs = inputs[:, kept]
+    return heard
 
 
 def _store_layer(weight: np.ndarray, bias: np.ndarray) -> dict[str, bytes]:
@@ -199,6 +223,12 @@ def _run(
     return 1 / (1 + np.exp(-values))
 
 
+def window(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """The square of the plane that shows points (N, 2): its middle, and half its side."""
+    low, high = points.min(0), points.max(0)
+    return (low + high) / 2, 0.54 * float((high - low).max()) or 1.0
+
+
 def _points(plane: Mapping[str, Any]) -> np.ndarray:
     return _restore(plane["points"])
 
@@ -215,7 +245,7 @@ def _store_plane(name: str, decoder: Any, codes: Any, count: int) -> dict[str, A
     encode.check_finite(f"planes[{name!r}]'s codes", points)
     return {
         "name": name,
-        "layers": [_store_layer(*layer) for layer in layers],
+        "layers": [_store_layer(*layer) for layer in _heard(layers, _grid(*window(points)))],
         "points": _packed(points),
     }
 
@@ -237,12 +267,16 @@ def _store_questions(completer: Any, conditions: Any, targets: Any) -> dict[str,
     prior, posterior = completer.prior(conditions), completer.posterior(conditions, targets)
     mean, deviation = (encode.to_numpy(v) for v in (prior.mean, prior.deviation))
     truths = (encode.to_numpy(posterior.mean) - mean) / deviation
+    codes = mean + deviation * _grid(np.zeros(2), REACH)[:, None]  # (P, Q, 2)
+    first = np.maximum(starts + codes @ weight[seen:], 0).reshape(-1, len(bias))
+    kept = first.max(0) > 0
+    rest = _heard([(rest[0][0][kept], rest[0][1]), *rest[1:]], first[:, kept])
     return {
         "layers": [
-            _store_layer(weight[seen:], np.zeros_like(bias)),
+            _store_layer(weight[seen:, kept], np.zeros(kept.sum())),
             *(_store_layer(*layer) for layer in rest),
         ],
-        "starts": _packed(starts),
+        "starts": _packed(starts[:, kept]),
         "priors": np.stack([mean, deviation], 1).astype("<f4").tobytes(),
         "truths": truths.astype("<f4").tobytes(),
         "pictures": np.rint(truth * INK).astype(np.uint8).tobytes(),

@@ -17,6 +17,7 @@ from lessons_lib.recipes import get_recipe
 from lessons_lib.saliency import CVAE, VAE, AutoEncoder
 from lessons_lib.training import load_weights
 from lessons_lib.widgets import LatentWalk
+from lessons_lib.widgets.latent_walk import REACH, _points, window
 
 Open = Callable[..., Any]
 Call = Callable[..., Any]
@@ -77,7 +78,11 @@ def on_page(call: Call, shown: LatentWalk, places: np.ndarray) -> np.ndarray:
 def test_the_page_decodes_as_torch(figure: Callable, call: Call, models: dict[str, Any]) -> None:
     shown = figure()
     rng = np.random.default_rng(0)
-    places = rng.normal(0, 1.5, (3, 40, 2))
+    places = rng.uniform(-1, 1, (3, 40, 2))  # anywhere on the planes
+    for k, plane in enumerate(shown.planes):
+        middle, half = window(_points(plane))
+        places[k] = middle + half * places[k]
+    places[2] *= REACH
     found = on_page(call, shown, places).reshape(3, 40, 8, 8)
     z = torch.from_numpy(places).float()
     with torch.inference_mode():
@@ -102,7 +107,9 @@ def test_state_is_the_same_every_time_and_small(figure: Callable) -> None:
     assert states[0] == states[1]
     assert "0x" not in repr(first) + repr(LatentWalk())
     assert "AE, 60 digits" in repr(first)
-    assert len(json.dumps(stored_state(first))) < 120_000
+    assert len(json.dumps(stored_state(first))) < 90_000
+    units = [len(layer["bias"]) // 4 for layer in first.questions["layers"]]
+    assert units[0] < 110 and units[1] < 110 and units[2] == 64  # the silent ones stay out
     posters = [f._repr_mimebundle_()[0]["image/png"] for f in (first, second)]
     assert posters[0] == posters[1] and len(posters[0]) < 60_000
 
