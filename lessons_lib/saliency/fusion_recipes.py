@@ -100,7 +100,8 @@ class RGBDFusion(Recipe):
         self, model: nn.Module, batch: Batch, options: Mapping[str, Any]
     ) -> list[dict[str, Tensor]]:
         """``saliency`` (1, H, W) of each picture."""
-        logits = model(batch["image"], nearness(batch["depth"])).float().cpu()
+        image = batch["image"]
+        logits = model(image, nearness(batch["depth"]).to(image.device)).float().cpu()
         return [{"saliency": one} for one in logits.sigmoid()]
 
     def measure(

@@ -1,4 +1,4 @@
-"""Scenes with one annotation each, and three more that are found by hiding."""
+"""Scenes with one annotation each, and more that are found by hiding."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from lessons_lib.training import load_weights
 from .fusion_recipes import RGBDFusion
 from .hidden_objects import hidden_labels
 
+ROUNDS = 3
+"""New labels a scene; three in the paper."""
+
 TOGETHER = 50
 """Scenes that are labelled in one go."""
 
 
 class HiddenLabels(Dataset[dict[str, Any]]):
-    """Scenes whose ``saliency`` is the annotator's, or one of three found after hiding it (UC-Net, section 4.1).
+    """Scenes whose ``saliency`` is the annotator's, or one of those found after hiding it (UC-Net, section 4.1).
 
     The paper's "existing RGB model" is here the packaged ``rgbd-fusion-early``; where the image is hidden, its depth
     is marked as not measured. Sample ``i`` is scene ``i`` modulo their number, with a label drawn from ``(seed, i)``.
@@ -29,11 +32,14 @@ class HiddenLabels(Dataset[dict[str, Any]]):
         scenes: with their annotations.
         length: number of samples.
         seed: of the drawing.
+        rounds: how often something is hidden, and so how many labels are found.
     """
 
-    def __init__(self, scenes: RGBDScenes, length: int, seed: int = 0) -> None:
+    def __init__(
+        self, scenes: RGBDScenes, length: int, seed: int = 0, *, rounds: int = ROUNDS
+    ) -> None:
         self.scenes, self.length, self.seed = scenes, length, seed
-        self.labels = label_scenes(scenes)  # (N, 4, 1, H, W) bool
+        self.labels = label_scenes(scenes, rounds)  # (N, 1 + rounds, 1, H, W) bool
 
     def __len__(self) -> int:
         return self.length
@@ -47,8 +53,8 @@ class HiddenLabels(Dataset[dict[str, Any]]):
 
 
 @torch.no_grad()
-def label_scenes(scenes: RGBDScenes) -> Tensor:
-    """The given label of each scene and three found by hiding, bool (N, 4, 1, H, W)."""
+def label_scenes(scenes: RGBDScenes, rounds: int = ROUNDS) -> Tensor:
+    """The given label of each scene and those found by hiding, bool (N, 1 + rounds, 1, H, W)."""
     model, _ = load_weights(RGBDFusion("early"))
     labels = []
     for start in range(0, len(scenes), TOGETHER):
@@ -63,5 +69,5 @@ def label_scenes(scenes: RGBDScenes) -> Tensor:
             return model(hidden_image, near * ~hidden).sigmoid()
 
         fill = image.mean((0, 2, 3)).tolist()
-        labels.append(hidden_labels(predict, image, given, fill) > 0.5)
+        labels.append(hidden_labels(predict, image, given, fill, rounds) > 0.5)
     return torch.cat(labels)

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from lessons_lib.data import RGBDScenes, nearness
 from lessons_lib.training import Preset, Recipe
 from lessons_lib.training.recipe import Batch
+from lessons_lib.training.state import isolated_random_state
 
 from .consensus import consensus
 from .depth_correction import depth_loss, hide_blocks
@@ -23,6 +24,9 @@ from .hidden_data import HiddenLabels
 from .losses import brightness, smoothness_loss, structure_loss
 from .rgbd_measures import depth_measures, map_measures, sample_measures, summarize_curves
 from .ucnet import UCNet, numpy_noise
+
+HIDDEN_ROUNDS = {"drawn": 0, "hidden-once": 1, "hidden": 3}
+"""What ``labels`` may be, and how many labels are found by hiding."""
 
 SMALL = {
     "size": 64,
@@ -64,7 +68,7 @@ class RGBDUCNet(Recipe):
       over pixels; ``gsnn``, weight of the loss with draws from the prior (Sohn, Lee, Yan, 2015, section 3.4; 0.6 in
       the released code, the rest for the posterior's);
     * ``annotator``, to train with one annotator only; ``labels``: ``"drawn"``, or ``"hidden"`` for that annotation and
-      three more, found by hiding objects; ``distinct``: number of scenes, seen again and again; 0 = never twice;
+      three more, found by hiding objects, or ``"hidden-once"`` for one more; ``distinct``: number of scenes, seen again and again; 0 = never twice;
     * ``samples`` drawn and ``validation`` scenes at evaluation.
     """
 
@@ -144,7 +148,8 @@ class RGBDUCNet(Recipe):
         scenes = RGBDScenes(
             distinct, size=options["size"], annotator=options["annotator"] or None, seed=seed
         )
-        return HiddenLabels(scenes, count, seed) if options["labels"] == "hidden" else scenes
+        rounds = HIDDEN_ROUNDS[options["labels"]]
+        return HiddenLabels(scenes, count, seed, rounds=rounds) if rounds else scenes
 
     def validation_data(self, options: Mapping[str, Any]) -> Dataset:
         return RGBDScenes(options["validation"], size=options["size"], seed=VALIDATED_ON)
@@ -186,7 +191,8 @@ class RGBDUCNet(Recipe):
         self, model: nn.Module, batch: Batch, options: Mapping[str, Any]
     ) -> list[dict[str, Tensor]]:
         """``samples`` (N, 1, H, W), their ``mean`` and consensus (``saliency``), and the ``refined`` depth."""
-        image, depth = batch["image"], nearness(batch["depth"])
+        image = batch["image"]
+        depth = nearness(batch["depth"]).to(image.device)
         net = _module(model)
         samples = self.draw(net, image, depth, batch["id"], options).cpu()
         refined = net.refine_depth(image, depth).float().cpu()
@@ -215,8 +221,7 @@ class RGBDUCNet(Recipe):
             noise = torch.stack([numpy_noise(shape, zlib.crc32(one.encode())) for one in ids], 1)
             return net.sample(image, depth, noise.to(image.device))
         if options["dropout"]:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(zlib.crc32("".join(ids).encode()))
+            with isolated_random_state(zlib.crc32("".join(ids).encode())):
                 return net.sample_dropout(image, depth, count)
         return net.sample(image, depth, image.new_zeros(1)).expand(count, -1, -1, -1, -1)
 
