@@ -68,7 +68,8 @@ class RGBDUCNet(Recipe):
       over pixels; ``gsnn``, weight of the loss with draws from the prior (Sohn, Lee, Yan, 2015, section 3.4; 0.6 in
       the released code, the rest for the posterior's);
     * ``annotator``, to train with one annotator only; ``labels``: ``"drawn"``, or ``"hidden"`` for that annotation and
-      three more, found by hiding objects, or ``"hidden-once"`` for one more; ``distinct``: number of scenes, seen again and again; 0 = never twice;
+      three more, found by hiding objects, or ``"hidden-once"`` for one more; ``distinct``: number of scenes, seen
+      again and again; 0 = never twice;
     * ``samples`` drawn and ``validation`` scenes at evaluation.
     """
 
