@@ -61,11 +61,13 @@ def _kl(mean: float, scale: float, other_mean: float, other_scale: float) -> flo
 
 def check_vote_map(function: Callable[[Tensor], Any]) -> bool:
     """``vote_map(samples (N, H, W))`` → gray consensus (H, W): share of agreeing samples times their mean."""
-    for trial, count in enumerate((1, 3, 4, 7)):
+    for trial, (count, black) in enumerate([(1, 0), (3, 0), (4, 0), (7, 0), (4, 1), (3, 2)]):
         samples = _saliency_samples(trial, count)
+        samples[:black] = 0
         yours = numbers(call(function, samples.clone()), "vote_map", ndim=2)
         right = consensus(samples).saliency.double().numpy()
         case = f"{count} sample{'s' * (count > 1)} of {tuple(samples.shape[1:])} pixels"
+        case += f", {black} of them black" * (black > 0)
         if yours.shape != right.shape:
             raise NotYet(f"{case}: expected a number for each pixel; yours is {yours.shape}.")
         if not np.allclose(yours, right, atol=1e-5):
@@ -92,7 +94,8 @@ def _vote_hint(case: str, yours: np.ndarray, right: np.ndarray, samples: Tensor)
     maps = samples.double().numpy()
     limit = np.minimum(2 * maps.mean((1, 2), keepdims=True), 1)
     at = f"{case}: {int((~np.isclose(yours, right, atol=1e-5)).sum())} pixels differ."
-    votes = maps >= limit
+    reached = maps >= limit
+    votes = reached & (maps > 0)
     majority = votes.mean(0) > 0.5
     agree = votes == majority
 
@@ -103,6 +106,10 @@ def _vote_hint(case: str, yours: np.ndarray, right: np.ndarray, samples: Tensor)
     fixed = maps >= 0.5
     mistakes = [
         (maps.mean(0), "That is the mean of the samples; nobody votes."),
+        (
+            gray(reached == (reached.mean(0) > 0.5)),
+            "A black map reaches twice its mean, 0, everywhere; yet it votes for nothing.",
+        ),
         (
             gray(fixed == (fixed.mean(0) > 0.5)),
             "Each sample has a threshold of its own, twice its mean.",
@@ -133,8 +140,8 @@ def _vote_hint(case: str, yours: np.ndarray, right: np.ndarray, samples: Tensor)
         if np.allclose(yours, wrong, atol=1e-5):
             return f"{at} {words}"
     return (
-        f"{at} A sample votes where it reaches twice its mean (at most 1); more than half of the votes decide; "
-        "the gray map is the share of the agreeing samples times the mean of their values."
+        f"{at} A sample votes where it is above 0 and reaches twice its mean (at most 1); "
+        "more than half of the samples decide; the gray map is the share of the agreeing samples times the mean of their values."
     )
 
 

@@ -25,7 +25,8 @@ TOGETHER = 50
 class HiddenLabels(Dataset[dict[str, Any]]):
     """Scenes whose ``saliency`` is the annotator's, or one of those found after hiding it (UC-Net, section 4.1).
 
-    The paper's "existing RGB model" is here the packaged ``rgbd-fusion-early``; where the image is hidden, its depth
+    The paper's "existing RGB model" is here the packaged ``rgbd-fusion-early``, which was trained on what the
+    majority of *all* annotators chooses: it knows more than the one annotator.  where the image is hidden, its depth
     is marked as not measured. Sample ``i`` is scene ``i`` modulo their number, with a label drawn from ``(seed, i)``.
 
     Args:
@@ -48,7 +49,9 @@ class HiddenLabels(Dataset[dict[str, Any]]):
         if not 0 <= index < self.length:
             raise IndexError(f"index is {index}; it must be in 0..{self.length - 1}")
         number = index % len(self.scenes)
-        choice = int(np.random.default_rng((self.seed, index)).integers(self.labels.shape[1]))
+        # the 1 keeps the draw apart from the scene's own stream, which is (seed, index) too
+        rng = np.random.default_rng((self.seed, index, 1))
+        choice = int(rng.integers(self.labels.shape[1]))
         return {**self.scenes[number], "saliency": self.labels[number, choice].float()}
 
 

@@ -36,7 +36,7 @@ PAPER = {
     "median": 1,
     "boundary": 1.0,
     "loss": "entropy",
-    "kl_weight": 1.0,
+    "kl_weight": 0.02,
     "annealing_steps": 0,
     "gsnn": 0.0,
     "samples": 5,
@@ -51,15 +51,17 @@ class NJU2KUCNet(RGBDUCNet):
     M = 32, 352 x 352 px, batches of 6 for 30 rounds, Adam at 1e-4; cross-entropy and KL divergence, and 0.3
     of the depth's and of the smoothness term. Preset ``released`` has the settings of the authors' code,
     where it does what its text says: ResNet-50, K = 3, the latent variable at the input, structure loss, 100
-    rounds of batches of 10 at 5e-5, KL of weight 10 that grows over the whole training, and 0.6 of the loss
-    with draws from the prior.
+    rounds of batches of 10 at 5e-5, a KL term that grows over the whole training, and 0.6 of the loss with draws
+    from the prior. (The code's KL weight of 10 stands beside structure losses that are summed over a batch of 10; of
+    losses that are means over the batch it is a weight of 1.)
 
     Departures. One annotation a picture, as in the released code: the paper adds three label sets that another
-    published network made, which is not at hand. The rate falls with a power of 0.9 (paper: times 0.9 each round,
-    to 4 % at the end) or stays (the code means to take a tenth off it after 80 rounds). AdamW without decay is
-    Adam; its β1 is 0.9, in the code 0.5. No sum of squared parameters is added. Each loss is a mean over pixels,
-    so that the weight of the KL term is not what it is in a sum. The depth's term is the paper's in both presets.
-    Labels and depth are scaled by nearest neighbour.
+    published network made, which is not at hand. The rate falls with a power of 0.9 (paper: times 0.9 each round, to
+    4 % at the end) or stays (the code means to take a tenth off it after 80 rounds). AdamW without decay is Adam; its
+    β1 is 0.9, in the code 0.5. No sum of squared parameters is added. Each loss is a mean over pixels; the paper has
+    a KL term of weight 1 and does not say whether its cross-entropy is a mean or a sum. With a mean a weight of 1
+    lets the posterior collapse on our scenes, so ``paper`` has 0.02, which does not. The depth's term is the paper's
+    in both presets. Labels and depth are scaled by nearest neighbour.
 
     Options: as in :class:`~lessons_lib.saliency.rgbd_recipes.RGBDUCNet`; ``pretrained``; ``test``, a set of
     :class:`~lessons_lib.data.RGBDSaliency` to measure on. Measures are those of the papers, at the picture's own
@@ -97,7 +99,7 @@ class NJU2KUCNet(RGBDUCNet):
             "latent": 3,
             "boundary": 0.0,
             "loss": "structure",
-            "kl_weight": 10.0,
+            "kl_weight": 1.0,
             "annealing_steps": 100 * 2185 // 10,
             "gsnn": 0.6,
         },

@@ -169,7 +169,7 @@ class RGBDUCNet(Recipe):
             terms["prior"] = share * self._saliency(outputs["prior_logits"], truth, image, options)
         if "kl" in outputs:
             annealed = _module(model).annealing().to(outputs["kl"].device)
-            terms["kl"] = options["kl_weight"] * annealed * outputs["kl"].mean()
+            terms["kl"] = (1 - share) * options["kl_weight"] * annealed * outputs["kl"].mean()
         if "refined" in outputs:
             known = nearness(batch["true_depth"]) if options["depth_target"] == "true" else depth
             found = depth_loss(outputs["refined"], known, image, options["boundary"])
@@ -215,7 +215,7 @@ class RGBDUCNet(Recipe):
         ids: Sequence[str],
         options: Mapping[str, Any],
     ) -> Tensor:
-        """Samples (N, B, 1, H, W); their noise depends on the picture's id only."""
+        """Samples (N, B, 1, H, W). Latent noise depends on the picture's id only, dropout on those of the batch."""
         count = options["samples"]
         if net.latent:
             shape = (count, *net.noise_shape(image)[1:])

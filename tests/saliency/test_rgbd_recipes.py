@@ -165,3 +165,28 @@ def test_hidden_labels_are_the_given_one_and_others():
 def test_packaged_fusion_beats_the_trivial_answers():
     found = evaluate(get_recipe("rgbd-fusion-early"))
     assert found["MAE"] < 0.06 and found["S"] > 0.8
+
+
+def test_the_drawn_label_does_not_depend_on_the_scene():
+    """Both come from (seed, index); one stream for both would tie the label to the number of things."""
+    scenes = RGBDScenes(120, size=64, annotator="nearness", seed=5)
+    data = HiddenLabels(scenes, 120, seed=5)
+    given = [torch.equal(data[i]["saliency"], scenes[i]["saliency"]) for i in range(120)]
+    things = [int(scenes[i]["instances"].max()) for i in range(120)]
+    shares = [np.mean([g for g, t in zip(given, things, strict=True) if t == n]) for n in (2, 3, 4)]
+    assert max(shares) < 0.55  # a quarter each, and chance
+
+
+def test_prior_draws_take_their_share_of_all_terms():
+    recipe = get_recipe("rgbd-ucnet")
+    options = {**recipe.preset("live").options, "annealing_steps": 0}
+    model = recipe.model(options).train()
+    data = recipe.training_data(options, 2, 0)
+    batch = collate([data[0], data[1]])
+
+    def kl(**changes):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return recipe.training_terms(model, batch, {**options, **changes})["kl"].item()
+
+    assert kl(gsnn=0.6) == pytest.approx(0.4 * kl(gsnn=0.0), rel=1e-4)
