@@ -16,7 +16,7 @@ def nearness(depth: Tensor, nearest: float = NEAREST, farthest: float = FARTHEST
     """Relative depth as networks take it: 1 = nearest, falling linearly with the distance; 0 = not measured.
 
     Args:
-        depth: metres, 0 = no measurement, any shape.
+        depth: metres, any shape; 0, as everything negative, infinite or NaN, is no measurement.
         nearest: what becomes 1, metres; closer things too.
         farthest: what becomes 1/255, metres; farther things too.
 
@@ -28,7 +28,7 @@ def nearness(depth: Tensor, nearest: float = NEAREST, farthest: float = FARTHEST
             f"nearest is {nearest} and farthest is {farthest}; it must be 0 <= nearest < farthest"
         )
     near = ((farthest - depth) / (farthest - nearest)).clamp(LEAST, 1.0)
-    return near * (depth > 0)
+    return near.where((depth > 0) & depth.isfinite(), 0.0)
 
 
 def sense_depth(depth: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:

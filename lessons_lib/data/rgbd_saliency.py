@@ -19,7 +19,6 @@ from .picture_sets import Part, Pictures, check_choice, data_folder
 from .rgbd_layouts import SETS, SPLITS, find_split
 
 NEAR = ("bright", "dark")
-SALIENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -205,13 +204,13 @@ def relative_depth(stored: np.ndarray, near: str, holes: bool | None = None) -> 
 
 
 def salient(stored: np.ndarray) -> np.ndarray:
-    """The mask bool (H, W) of a stored truth: what is above half of the type's range, as evaluation codes take it, so
-    that a soft edge (which JPEG and resampling leave) falls to the side it is nearer to. A file of 0 and 1 is
-    taken as one.
+    """The mask bool (H, W) of a stored truth: what is above 128 of 255, as evaluation codes take it (above 32,768 of
+    65,535), so that a soft edge (which JPEG and resampling leave) falls to the side it is nearer to. A file of 0 and
+    1 is taken as one.
     """
     if stored.max(initial=0) <= 1:
         return stored > 0
-    mask: np.ndarray = stored > SALIENT * np.iinfo(stored.dtype).max
+    mask: np.ndarray = stored > np.iinfo(stored.dtype).max // 2 + 1
     return mask
 
 

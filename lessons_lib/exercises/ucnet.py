@@ -141,7 +141,8 @@ def _vote_hint(case: str, yours: np.ndarray, right: np.ndarray, samples: Tensor)
             return f"{at} {words}"
     return (
         f"{at} A sample votes where it is above 0 and reaches twice its mean (at most 1); "
-        "more than half of the samples decide; the gray map is the share of the agreeing samples times the mean of their values."
+        "more than half of the samples decide; the gray map is the share of the agreeing "
+        "samples times the mean of their values."
     )
 
 

@@ -20,7 +20,8 @@ class DenseASPP(nn.Module):
     Args:
         in_channels: of the input.
         channels: of each layer and of the output.
-        dilations: of the layers, in order. A dilation as wide as the map sees nothing but padding.
+        dilations: of the layers, in order. A dilation as wide as the map, beside its own cell, sees nothing but
+            padding.
         dropout: probability that a layer's channel is dropped in training.
 
     Shapes: (B, in_channels, H, W) → (B, channels, H, W).

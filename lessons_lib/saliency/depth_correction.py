@@ -89,7 +89,7 @@ def depth_loss(
 
     Args:
         refined: (B, 1, H, W).
-        target: relative depth (B, 1, H, W), 0 = unknown.
+        target: relative depth (B, 1, H, W); 0 or NaN = unknown.
         image: (B, 3, H, W).
         boundary: weight of the boundary loss.
 
@@ -97,6 +97,7 @@ def depth_loss(
         ``depth`` and ``depth_boundary``, (B,) each.
     """
     known = target > 0
+    target = target.where(known, 0.0)  # NaN times 0 would be NaN
     error = F.smooth_l1_loss(refined.float(), target, reduction="none", beta=0.02)
     near = (error * known).sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp(min=1)
     return {

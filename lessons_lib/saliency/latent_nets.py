@@ -32,8 +32,9 @@ class LatentNet(nn.Module):
 
     ``"released"`` (the authors' code): five 4 x 4 convolutions of stride 2 with batch normalisation and leaky ReLU,
     then one dense layer each. The code's dense layers fit 352 x 352 px only, where the last map has 11 x 11 cells;
-    here the map is first averaged to ``grid`` x ``grid`` cells, so that any size from 32 px goes. The code also uses
-    the fourth normalisation twice; here each layer has its own.
+    here the map is first averaged to ``grid`` x ``grid`` cells, so that any size from 32 px goes, and from 64 px in
+    training with a batch of one, as nothing can be normalised over a single cell. The code also uses the fourth
+    normalisation twice; here each layer has its own.
 
     Args:
         in_channels: of what it looks at.

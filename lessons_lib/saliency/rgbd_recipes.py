@@ -65,7 +65,7 @@ class RGBDUCNet(Recipe):
       ``"hidden"`` (the same, but blocks of it are hidden from the input, which cannot be copied) or ``"true"`` (known
       for rendered scenes only); ``boundary``: weight of :func:`~lessons_lib.saliency.boundary_iou_loss`;
     * ``loss``: ``"entropy"`` (paper) or ``"structure"`` (released); ``kl_weight``, on a cross-entropy that is a mean
-      over pixels; ``gsnn``, weight of the loss with draws from the prior (Sohn, Lee, Yan, 2015, section 3.4; 0.6 in
+      over pixels; ``gsnn``, weight of the loss with draws from the prior (Sohn, Lee, Yan, 2015, section 4.2; 0.6 in
       the released code, the rest for the posterior's);
     * ``annotator``, to train with one annotator only; ``labels``: ``"drawn"``, or ``"hidden"`` for that annotation and
       three more, found by hiding objects, or ``"hidden-once"`` for one more; ``distinct``: number of scenes, seen
@@ -183,7 +183,9 @@ class RGBDUCNet(Recipe):
         logits = logits.float()
         probability = logits.sigmoid()
         if options["loss"] == "structure":
-            structure = structure_loss(logits, truth, window=options["size"] // 22 * 2 + 1)
+            structure = structure_loss(
+                logits, truth, window=max(1, round(31 * options["size"] / 352) // 2 * 2 + 1)
+            )
             return (structure + smoothness_loss(probability, truth)).mean()
         entropy = F.binary_cross_entropy_with_logits(logits, truth)
         return entropy + 0.3 * smoothness_loss(probability, brightness(image)).mean()

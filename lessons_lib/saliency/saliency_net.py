@@ -115,7 +115,9 @@ class TopDown(nn.Module):
 
     Stages are reduced to M channels by three convolutions and pass a DenseASPP. Then, coarsest first: enlarge what is
     there already, concatenate the next finer stage, weigh the channels, and reduce. In the released code everything
-    that came before is concatenated again at each step; here only the result of the last step is.
+    that came before is concatenated again at each step; here only the result of the last step is. Nor do the released
+    code's convolutions apply a ReLU after their batch normalisation (it is built and never called); ours do. And the
+    released DenseASPP normalises and applies ReLU before each convolution; ours after.
 
     Arguments and shapes as in :class:`SideBySide`.
     """

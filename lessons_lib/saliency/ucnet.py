@@ -39,7 +39,7 @@ class UCNet(nn.Module):
 
     Args:
         variant: ``"paper"`` or ``"released"``; the defaults below follow it.
-        latent: K.
+        latent: K; ``None`` makes it 8 (paper) or 3 (released).
         channels: M.
         backbone: ``"vgg16"``, ``"resnet50"`` or ``"small"``.
         prior: ``"learned"`` is the CVAE; ``"standard"`` is N(0, I) instead of PriorNet (the paper's ablation "VAE");
@@ -56,7 +56,7 @@ class UCNet(nn.Module):
         annealing_steps: of :class:`~lessons_lib.saliency.KLWarmup`, which ``annealing`` holds.
 
     Raises:
-        ValueError: for unknown names, or a released network with noise for each pixel.
+        ValueError: for unknown names, ``latent`` below 1, or a released network with noise for each pixel.
     """
 
     def __init__(
@@ -82,6 +82,10 @@ class UCNet(nn.Module):
         check_variant(variant)
         if prior not in PRIORS:
             raise ValueError(f"prior is {prior!r}; it must be one of {', '.join(PRIORS)}")
+        if latent is not None and latent < 1:
+            raise ValueError(
+                f'latent is {latent}; it must be at least 1, or None; prior="none" has no latent variable'
+            )
         paper = variant == "paper"
         self.variant = variant
         self.latent = 0 if prior == "none" else (latent or (8 if paper else 3))
@@ -198,9 +202,9 @@ class UCNet(nn.Module):
         )
 
     def sample_dropout(self, image: Tensor, depth: Tensor, count: int) -> Tensor:
-        """``count`` maps of a deterministic network with its dropout left on, (count, B, 1, H, W).
+        """``count`` maps of a deterministic network with its dropout on, all else as in evaluation.
 
-        Draws from torch's global generator.
+        (count, B, 1, H, W). Draws from torch's global generator.
         """
         with dropout_on(self):
             return torch.stack(
@@ -252,16 +256,18 @@ class UCNet(nn.Module):
 
 @contextmanager
 def dropout_on(model: nn.Module) -> Iterator[None]:
-    """Dropout as in training, all else as in evaluation: Monte-Carlo dropout (Gal and Ghahramani, 2016)."""
-    layers = [m for m in model.modules() if isinstance(m, nn.Dropout2d)]
-    before = [layer.training for layer in layers]
+    """Dropout as in training, all else as in evaluation: Monte-Carlo dropout (Gal and Ghahramani, 2016).
+
+    Whatever mode the model is in: afterwards every module has its own again.
+    """
+    before = [(module, module.training) for module in model.modules()]
     try:
-        for layer in layers:
-            layer.train()
+        for module, _ in before:
+            module.training = isinstance(module, nn.Dropout2d)
         yield
     finally:
-        for layer, mode in zip(layers, before, strict=True):
-            layer.train(mode)
+        for module, mode in before:
+            module.training = mode
 
 
 def numpy_noise(shape: Sequence[int], *key: int) -> Tensor:

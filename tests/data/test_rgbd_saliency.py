@@ -12,6 +12,7 @@ from PIL import Image
 from lessons_lib.data import DataError, DownloadError, RGBDSaliency
 from lessons_lib.data.depth import LEAST
 from lessons_lib.data.rgbd_saliency import relative_depth, salient, stored_size
+from lessons_lib.saliency import as_pairs
 
 from .labelled_trees import cut, lessons_data, noise, save
 
@@ -131,9 +132,11 @@ def test_sixteen_bits_have_holes_and_eight_do_not() -> None:
 def test_soft_edges_fall_to_the_nearer_side(tmp_path: Path) -> None:
     """As pysodmetrics takes a truth: above 128 of 255."""
     values = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    assert np.array_equal(salient(values), values > 127)
+    assert np.array_equal(salient(values), values > 128)
     assert np.array_equal(salient((values > 128).astype(np.uint8)), values > 128)
-    assert np.array_equal(salient(values.astype(np.uint16) * 257), values > 127)
+    assert as_pairs(values, values).truth[0].equal(torch.from_numpy(salient(values)))
+    wide = np.array([[32767, 32768, 32769, 65535]], np.uint16)
+    assert salient(wide).tolist() == [[False, False, True, True]]
     large = Image.fromarray((scene(0)[2] * 255).astype(np.uint8)).resize((320, 240))
     smooth = np.asarray(large.resize(SIZE[::-1], Image.Resampling.BILINEAR))
     assert len(np.unique(smooth)) > 10

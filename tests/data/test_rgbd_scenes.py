@@ -140,3 +140,8 @@ def test_a_range_that_is_none():
         nearness(torch.ones(1), 3.0, 2.0)
     with pytest.raises(IndexError, match="index is 3"):
         RGBDScenes(3)[3]
+
+
+def test_nearness_of_what_was_not_measured():
+    depth = torch.tensor([torch.nan, torch.inf, -torch.inf, -1.0, 2.5])
+    assert nearness(depth).tolist() == pytest.approx([0, 0, 0, 0, 0.5])

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch
 from lessons_lib.saliency import (
     best_of_n,
     consensus,
+    diversity,
     generalized_energy_distance,
     hidden_labels,
     hide_patches,
@@ -204,3 +207,39 @@ def test_hide_and_seek_hides_cells_of_a_grid():
 def test_hiding_what_does_not_fit(call, words):
     with pytest.raises(ValueError, match=words):
         call(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"samples": torch.zeros(2, 6, 6)}, "samples is torch.float32"),
+        ({"samples": torch.zeros(0, 6, 6, dtype=torch.bool)}, r"shape \(0, 6, 6\)"),
+        ({"annotations": torch.zeros(2, 4, 9, dtype=torch.bool)}, "must have one size"),
+        ({"shares": (0.5, 0.2)}, r"shares is \(0.5, 0.2\)"),
+        ({"shares": (0.5, float("nan"))}, r"shares is \(0.5, nan\)"),
+    ],
+)
+@pytest.mark.parametrize("measure", [generalized_energy_distance, best_of_n])
+def test_both_measures_check_the_same(measure, change, words):
+    given = {"samples": random_masks(1, 2), "annotations": random_masks(2, 2), "shares": None}
+    with pytest.raises(ValueError, match=words):
+        measure(**{**given, **change})
+
+
+@pytest.mark.parametrize("shares", [None, (0.5, 0.5)])
+def test_weights_are_where_the_samples_are(shares):
+    elsewhere = torch.zeros(2, 3, 3, dtype=torch.bool, device="meta")
+    assert diversity._check(elsewhere, elsewhere, shares).device == elsewhere.device
+
+
+def test_a_perfect_sampler_of_few_samples_is_not_at_zero():
+    """As the docstring says: 0.5 / 16 too much for two disjoint truths of equal probability."""
+    truths = torch.zeros(2, 2, 2, dtype=torch.bool)
+    truths[0, 0], truths[1, 1] = True, True
+    mean = sum(
+        math.comb(16, k)
+        / 2**16
+        * generalized_energy_distance(truths[[0] * k + [1] * (16 - k)], truths)
+        for k in range(17)
+    )
+    assert mean == pytest.approx(0.5 / 16, abs=1e-6) and round(mean, 3) == 0.031

@@ -187,3 +187,44 @@ def test_a_table_is_written_whole_or_not_at_all(
     code, _, err = lessons(*folders, "--csv", tmp_path / "nowhere" / "t.csv")
     assert code == 1 and "there is no such folder" in err
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_truths_of_zero_and_one(folders: tuple[Path, Path], lessons: Lessons) -> None:
+    plain = score_maps(*folders)
+    for path in folders[1].iterdir():
+        mask = (np.array(Image.open(path)) > 0).astype(np.uint8)
+        if path.stem == "0":
+            Image.fromarray(mask).save(path)
+        elif path.stem == "1":
+            Image.fromarray(mask.astype(np.uint16)).save(path)
+        elif path.stem == "2":  # Pascal VOC's second colour is a dark red
+            palette = Image.fromarray(mask, "P")
+            palette.putpalette([0, 0, 0, 128, 0, 0])
+            palette.save(path)
+        elif path.stem == "3":
+            Image.fromarray(np.stack([mask, 0 * mask, 0 * mask], 2)).save(path)
+        else:  # the palette of a file that was turned round: the colours count
+            palette = Image.fromarray(1 - mask, "P")
+            palette.putpalette([255, 255, 255, 0, 0, 0])
+            palette.save(path)
+    report = score_maps(*folders)
+    assert report.rows == plain.rows and report.notes == [] == report.problems
+
+
+def test_empty_and_full_truths_are_named(folders: tuple[Path, Path], lessons: Lessons) -> None:
+    truths = folders[1]
+    shape = np.array(Image.open(truths / "0.png")).shape
+    Image.fromarray(np.zeros(shape, np.uint8)).save(truths / "0.png")
+    Image.fromarray(np.full((21, 29), 255, np.uint8)).save(truths / "1.png")
+    blue = np.zeros((22, 28, 3), np.uint8)
+    blue[5:15, 6:20, 2] = 255
+    Image.fromarray(blue).save(truths / "2.png")
+    turned = Image.fromarray(np.ones((23, 27), np.uint8), "P")  # black, by its second colour
+    turned.putpalette([255, 255, 255, 9, 9, 9])
+    turned.save(truths / "3.png")
+    code, out, err = lessons(*folders)
+    assert code == 0 and out.startswith("5 maps")
+    assert err.splitlines() == [
+        "lessons: note: nothing is salient in the truth: 0, 2, 3",
+        "lessons: note: everything is salient in the truth: 1",
+    ]

@@ -1,3 +1,4 @@
+import copy
 import itertools
 
 import numpy as np
@@ -253,6 +254,8 @@ def test_parts_stand_alone():
         (lambda: UCNet("journal"), "variant is 'journal'"),
         (lambda: UCNet("paper", prior="flat"), "prior is 'flat'"),
         (lambda: UCNet("released", noise="pixel"), "noise is 'pixel'"),
+        (lambda: UCNet("paper", latent=0), "latent is 0"),
+        (lambda: UCNet("released", latent=-2, prior="none"), "latent is -2"),
         (lambda: PriorNet(0), "latent is 0"),
         (lambda: DenseASPP(4, 4, ()), r"dilations is \(\)"),
         (lambda: Encoder("alexnet", 4), "backbone is 'alexnet'"),
@@ -263,3 +266,33 @@ def test_parts_stand_alone():
 def test_bad_arguments_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_dropout_on_leaves_a_model_in_training_as_it_was():
+    image, depth, _ = pictures()
+    model = UCNet("paper", prior="none", dropout=0.3, **UC)
+    model.depth_net.eval()
+    modes = [m.training for m in model.modules()]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        in_training = model.sample_dropout(image, depth, 2)
+        torch.manual_seed(0)
+        torch.testing.assert_close(
+            copy.deepcopy(model).eval().sample_dropout(image, depth, 2), in_training
+        )
+    assert [m.training for m in model.modules()] == modes
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    with pytest.raises(RuntimeError), dropout_on(model):
+        assert {type(m) for m in model.modules() if m.training} == {nn.Dropout2d}
+        raise RuntimeError
+    assert [m.training for m in model.modules()] == modes
+
+
+def test_the_released_latent_net_trains_on_one_picture_of_64_px():
+    net = PriorNet(3, "released", width=4, grid=2)
+    image, depth, _ = pictures(1, 64, 64)
+    assert net(image, depth).mean.shape == (1, 3)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        net(image[..., :32, :32], depth[..., :32, :32])
+    assert net.eval()(image[..., :32, :32], depth[..., :32, :32]).mean.shape == (1, 3)

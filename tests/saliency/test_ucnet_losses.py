@@ -10,6 +10,7 @@ from lessons_lib.saliency import (
     depth_loss,
     hide_blocks,
     measured_median,
+    rgbd_recipes,
     smoothness_loss,
     structure_loss,
 )
@@ -168,3 +169,29 @@ def test_median_of_what_was_measured(window):
     assert torch.equal(measured_median(depth, 1), depth)
     with pytest.raises(ValueError, match="window is 4"):
         measured_median(depth, 4)
+
+
+@pytest.mark.parametrize(("size", "window"), [(352, 31), (64, 7), (4, 1)])
+def test_the_window_of_the_structure_loss_grows_with_the_picture(size, window, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        rgbd_recipes,
+        "structure_loss",
+        lambda logits, truth, window: asked.append(window) or logits.sum(),
+    )
+    maps = torch.zeros(1, 1, 4, 4)
+    rgbd_recipes.RGBDUCNet()._saliency(maps, maps, maps, {"loss": "structure", "size": size})
+    assert asked == [window]
+
+
+def test_depth_loss_takes_nan_as_unknown():
+    refined, image = random_maps(6, 1, 1, 8, 8), random_maps(7, 1, 3, 8, 8)
+    target = refined + 0.05
+    holes, unknown = target.clone(), target.clone()
+    holes[..., :4], unknown[..., :4] = 0, torch.nan
+    refined.requires_grad_()
+    expected = depth_loss(refined, holes, image)["depth"]
+    (wanted,) = torch.autograd.grad(expected.sum(), refined)
+    found = depth_loss(refined, unknown, image)["depth"]
+    (gradient,) = torch.autograd.grad(found.sum(), refined)
+    assert torch.equal(found, expected) and torch.equal(gradient, wanted)
