@@ -34,11 +34,10 @@ class RGBDScenes(Dataset[RGBDScene]):
     """Things before a wall and a floor, of which several annotators each choose one as salient.
 
     Annotators differ in what catches their eye: the nearest thing, the largest one, or the one whose colour differs
-        most
-    from the background. Distance, size and contrast of the things are drawn independently, so the three often
+    most from the background. Distance, size and contrast of the things are drawn independently, so the three often
     choose differently, and the truth of a picture has up to three modes. ``saliency`` is what *one* of them drew,
-    chosen at random with the probabilities :attr:`SHARES`: a data set with one annotation a picture. What an annotator
-    would have chosen is in ``annotations``.
+    chosen at random with the probabilities :attr:`SHARES`: a data set with one annotation a picture. What each
+    annotator would have chosen is in ``annotations``.
 
     The depth is what a structured-light camera would give (:func:`~lessons_lib.data.sense_depth`), with holes and
     frayed outlines; ``true_depth`` is exact. Sample ``i`` is a function of ``(seed, i)`` and of nothing else.
