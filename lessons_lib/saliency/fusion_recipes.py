@@ -10,17 +10,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lessons_lib.data import RGBDScenes, nearness
-from lessons_lib.training import Preset, Recipe
+from lessons_lib.training import Recipe
 from lessons_lib.training.recipe import Batch
 
 from .fusion import RGBDNet
 from .rgbd_measures import map_measures, summarize_curves
-
-VALIDATED_ON = 1_000_000
-"""Seed of the scenes that no run is trained on."""
-
-DILATIONS = (1, 2, 4)
-"""For maps of 4 to 32 cells a side."""
+from .scene_presets import DILATIONS, VALIDATED_ON, scene_presets
 
 FUSION = {"size": 64, "backbone": "small", "channels": 24, "validation": 200}
 
@@ -28,9 +23,8 @@ FUSION = {"size": 64, "backbone": "small", "channels": 24, "validation": 200}
 class RGBDFusion(Recipe):
     """Colours and depth → the object that most annotators would choose, with cross-entropy.
 
-    Options: ``fusion`` of :class:`~lessons_lib.saliency.RGBDNet`, ``size`` of the scenes, ``backbone`` and
-        ``channels`` of the
-    network, ``validation`` scenes at evaluation.
+    Options: ``fusion``, ``backbone`` and ``channels`` of :class:`~lessons_lib.saliency.RGBDNet`, ``size`` of the
+    scenes, ``validation`` scenes at evaluation.
 
     Args:
         fusion: ``"early"``, ``"late"`` or ``"cross"``.
@@ -41,40 +35,9 @@ class RGBDFusion(Recipe):
     def __init__(self, fusion: str) -> None:
         self.name = f"rgbd-fusion-{fusion}"  # type: ignore[misc]
         self.summary = f"salient objects from colours and depth, {fusion} fusion (chapter 13)"  # type: ignore[misc]
-        self.presets = {  # type: ignore[misc]
-            "live": Preset(
-                summary="32 px scenes, trained in front of the reader",
-                steps=200,
-                batch_size=16,
-                learning_rate=4e-3,
-                warmup=10,
-                clip_norm=5.0,
-                options={**FUSION, "fusion": fusion, "size": 32, "channels": 16, "validation": 100},
-            ),
-            "quick": Preset(
-                summary="64 px scenes, two cores",
-                steps=1200,
-                batch_size=8,
-                learning_rate=2e-3,
-                warmup=50,
-                clip_norm=5.0,
-                precision="bf16",
-                options={**FUSION, "fusion": fusion},
-            ),
-            "full": Preset(
-                summary="128 px scenes, one GPU",
-                steps=6000,
-                batch_size=32,
-                learning_rate=2e-3,
-                warmup=300,
-                clip_norm=5.0,
-                precision="bf16",
-                evaluate_every=2000,
-                checkpoint_every=1000,
-                workers=12,
-                options={**FUSION, "fusion": fusion, "size": 128, "channels": 32},
-            ),
-        }
+        self.presets = scene_presets(  # type: ignore[misc]
+            {**FUSION, "fusion": fusion}, live_steps=200, live={"validation": 100}, full={}
+        )
 
     def model(self, options: Mapping[str, Any]) -> nn.Module:
         return RGBDNet(

@@ -26,7 +26,7 @@ class HiddenLabels(Dataset[dict[str, Any]]):
     """Scenes whose ``saliency`` is the annotator's, or one of those found after hiding it (UC-Net, section 4.1).
 
     The paper's "existing RGB model" is here the packaged ``rgbd-fusion-early``, which was trained on what the
-    majority of *all* annotators chooses: it knows more than the one annotator.  where the image is hidden, its depth
+    majority of *all* annotators chooses: it knows more than the one annotator. Where the image is hidden, its depth
     is marked as not measured. Sample ``i`` is scene ``i`` modulo their number, with a label drawn from ``(seed, i)``.
 
     Args:

@@ -72,6 +72,7 @@ class NJU2KUCNet(RGBDUCNet):
     summary = "salient objects of NJU2K with UC-Net (chapter 15)"
     score = "S"
     data_set: ClassVar[str | None] = "rgbd-saliency"
+    sizes: ClassVar[Mapping[str, Any]] = {}  # the published ones
     presets = {  # noqa: RUF012
         "paper": Preset(
             summary="VGG16, 352 px, 30 rounds of 2,185 pictures (paper: S .897, mean F .886, E .930, MAE .043)",
@@ -104,19 +105,6 @@ class NJU2KUCNet(RGBDUCNet):
             "gsnn": 0.6,
         },
     )
-
-    def model(self, options: Mapping[str, Any]) -> nn.Module:
-        return UCNet(
-            options["variant"],
-            latent=options["latent"],
-            channels=options["channels"],
-            backbone=options["backbone"],
-            prior=options["prior"],
-            correct_depth=options["correct_depth"],
-            median=options["median"],
-            dropout=options["dropout"],
-            annealing_steps=options["annealing_steps"],
-        )
 
     def initialize(self, model: nn.Module, options: Mapping[str, Any]) -> None:
         if options["pretrained"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,10 @@ from lessons_lib.training.state import isolated_random_state
 
 from .consensus import consensus
 from .depth_correction import depth_loss, hide_blocks
-from .fusion_recipes import DILATIONS, VALIDATED_ON
 from .hidden_data import HiddenLabels
 from .losses import brightness, smoothness_loss, structure_loss
 from .rgbd_measures import depth_measures, map_measures, sample_measures, summarize_curves
+from .scene_presets import DILATIONS, VALIDATED_ON, scene_presets
 from .ucnet import UCNet, numpy_noise
 
 HIDDEN_ROUNDS = {"drawn": 0, "hidden-once": 1, "hidden": 3}
@@ -76,54 +76,14 @@ class RGBDUCNet(Recipe):
     name = "rgbd-ucnet"
     summary = "salient objects from colours and depth, with UC-Net (chapter 15)"
     score = "neg_energy_distance"
-    presets = {  # noqa: RUF012
-        "live": Preset(
-            summary="32 px scenes, trained in front of the reader",
-            steps=150,
-            batch_size=16,
-            learning_rate=4e-3,
-            warmup=10,
-            clip_norm=5.0,
-            options={
-                **SMALL,
-                "size": 32,
-                "channels": 16,
-                "head": 16,
-                "annealing_steps": 50,
-                "validation": 60,
-            },
-        ),
-        "quick": Preset(
-            summary="64 px scenes, two cores",
-            steps=1200,
-            batch_size=8,
-            learning_rate=2e-3,
-            warmup=50,
-            clip_norm=5.0,
-            precision="bf16",
-            options=SMALL,
-        ),
-        "full": Preset(
-            summary="128 px scenes, one GPU",
-            steps=6000,
-            batch_size=32,
-            learning_rate=2e-3,
-            warmup=300,
-            clip_norm=5.0,
-            precision="bf16",
-            evaluate_every=2000,
-            checkpoint_every=1000,
-            workers=12,
-            options={
-                **SMALL,
-                "size": 128,
-                "channels": 32,
-                "head": 32,
-                "latent": 8,
-                "annealing_steps": 1500,
-            },
-        ),
-    }
+    sizes: ClassVar[Mapping[str, Any]] = {"dilations": DILATIONS, "width": 16, "grid": 2}
+    """Of the network's parts, for pictures this small."""
+    presets = scene_presets(
+        SMALL,
+        live_steps=150,
+        live={"head": 16, "annealing_steps": 50, "validation": 60},
+        full={"head": 32, "latent": 8, "annealing_steps": 1500},
+    )
 
     def model(self, options: Mapping[str, Any]) -> nn.Module:
         return UCNet(
@@ -132,16 +92,14 @@ class RGBDUCNet(Recipe):
             channels=options["channels"],
             backbone=options["backbone"],
             prior=options["prior"],
-            latent_variant=options["latent_variant"],
-            noise=options["noise"],
+            latent_variant=options.get("latent_variant"),
+            noise=options.get("noise"),
             correct_depth=options["correct_depth"],
             median=options["median"],
-            dilations=DILATIONS,
             dropout=options["dropout"],
-            width=16,
-            grid=2,
-            head=options["head"],
+            head=options.get("head"),
             annealing_steps=options["annealing_steps"],
+            **self.sizes,
         )
 
     def training_data(self, options: Mapping[str, Any], count: int, seed: int) -> Dataset:
@@ -162,7 +120,7 @@ class RGBDUCNet(Recipe):
         image, truth = batch["image"], batch["saliency"]
         depth = nearness(batch["depth"])
         hidden = hide_blocks(depth) if options["depth_target"] == "hidden" else None
-        outputs = model(image, depth, truth, seen_depth=hidden)
+        outputs = model(image, depth, truth, seen_depth=hidden, draw_prior=options["gsnn"] > 0)
         share = options["gsnn"] if "prior_logits" in outputs else 0.0
         terms = {"saliency": (1 - share) * self._saliency(outputs["logits"], truth, image, options)}
         if share:

@@ -142,6 +142,7 @@ class UCNet(nn.Module):
         saliency: Tensor | None = None,
         *,
         seen_depth: Tensor | None = None,
+        draw_prior: bool = False,
     ) -> dict[str, Tensor]:
         """What training needs (with ``saliency``), or one sample from the prior (without).
 
@@ -150,25 +151,25 @@ class UCNet(nn.Module):
             depth: relative, 1 = nearest, 0 = not measured, (B, 1, H, W).
             saliency: an annotation (B, 1, H, W).
             seen_depth: what DepthCorrectionNet is shown instead of ``depth``, for training with parts hidden.
+            draw_prior: with ``saliency``, predict with a draw from the prior as well.
 
         Returns:
             ``logits`` (B, 1, H, W) with a draw from the posterior, or from the prior without ``saliency``; with it also
-            ``prior_logits``, with a draw from the prior, and ``kl`` (B,); and ``refined`` (B, 1, H, W), the depth,
-            where the network predicts one. Noise comes from torch's global generator.
+            ``kl`` (B,) and, if asked for, ``prior_logits``; and ``refined`` (B, 1, H, W), the depth, where the network
+            predicts one. Noise comes from torch's global generator.
         """
         outputs: dict[str, Tensor] = {}
-        seen = depth if seen_depth is None else seen_depth
-        used = seen
+        used = depth if seen_depth is None else seen_depth
         if self.depth_net is not None:
-            outputs["refined"] = used = self.depth_net(image, seen)
+            outputs["refined"] = used = self.depth_net(image, used)
         maps = self._prepare(image, used)
         prior = self.prior(image, depth)
         if saliency is None or self.posterior_net is None:
-            return outputs | self._predict(maps, prior, "logits")
+            return outputs | self._predict(maps, prior)
         posterior = self.posterior_net(image, depth, saliency)
-        outputs |= self._predict(maps, posterior, "logits")
-        outputs["prior_logits"] = self._predict(maps, prior, "logits")["logits"]
-        assert prior is not None
+        outputs |= self._predict(maps, posterior)
+        if draw_prior:
+            outputs["prior_logits"] = self._predict(maps, prior)["logits"]
         return outputs | {"kl": posterior.kl(prior)}
 
     def prior(self, image: Tensor, depth: Tensor) -> DiagonalGaussian | None:
@@ -198,7 +199,7 @@ class UCNet(nn.Module):
         maps = self._prepare(image, self.refine_depth(image, depth))
         prior = self.prior(image, depth)
         return torch.stack(
-            [self._predict(maps, prior, "logits", one)["logits"].float().sigmoid() for one in noise]
+            [self._predict(maps, prior, one)["logits"].float().sigmoid() for one in noise]
         )
 
     def sample_dropout(self, image: Tensor, depth: Tensor, count: int) -> Tensor:
@@ -228,9 +229,9 @@ class UCNet(nn.Module):
         self,
         maps: tuple[Tensor, Tensor | None],
         gaussian: DiagonalGaussian | None,
-        name: str,
         noise: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        """``logits`` for one draw, and ``refined`` from the released network's depth decoder in training."""
         x, features = maps
         size = x.shape[-2:]
         outputs: dict[str, Tensor] = {}
@@ -250,8 +251,7 @@ class UCNet(nn.Module):
             if self.training and self.depth_decoder is not None:
                 decoded = self.depth_head(self.depth_decoder(encoded))
                 outputs["refined"] = enlarge(decoded, size).sigmoid()
-        outputs[name] = enlarge(logits, size)
-        return outputs
+        return outputs | {"logits": enlarge(logits, size)}
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def test_a_fixed_order_of_channels_is_absorbed_by_the_convolution():
 def test_ucnet_gives_what_it_says(variant, prior):
     model = UCNet(variant, prior=prior, latent=3, **UC)
     image, depth, truth = pictures()
-    outputs = model(image, depth, truth)
+    outputs = model(image, depth, truth, draw_prior=True)
     assert outputs["logits"].shape == (2, 1, 48, 40)
     assert outputs["refined"].shape == (2, 1, 48, 40)
     if prior == "none":
